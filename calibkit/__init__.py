@@ -1,0 +1,59 @@
+"""calibkit: teach and do the calibration of astronomical images.
+
+Every public name is listed once, in ``_PUBLIC`` below, and loaded when it is first used, so that
+``import calibkit`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+__version__ = "0.1.0"
+
+#: module → the public names that it defines, in the order of the work.
+_PUBLIC = {
+    "frames": ("open_stack",),
+    "cfa": ("Pattern",),
+    "session": ("Session", "scan"),
+    "combining": ("can_reject", "combine"),
+    "masters": ("constant_bias", "master_bias", "master_dark", "master_flat"),
+    "calibration": ("calibrate",),
+    "noise": ("measure_gain", "measure_read_noise"),
+    "defects": ("find_defects", "repair"),
+    "io.save": ("open_result", "save"),
+    "pipeline": ("calibrate_session",),
+    "simulate": ("sample_session",),
+    "errors": (
+        "CalibkitError",
+        "CalibkitWarning",
+        "Cancelled",
+        "FrameFileError",
+        "MismatchError",
+        "OutputError",
+        "SettingError",
+    ),
+}
+_SUBMODULES = ("flags", "panels", "simulate", "state", "view", "stretch")
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = [name for names in _PUBLIC.values() for name in names]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})
+
+
+if "xarray" in sys.modules:  # the .cfa accessor is there at once for those who use xarray already
+    importlib.import_module(f"{__name__}.cfa")

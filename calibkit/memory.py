@@ -1,0 +1,52 @@
+"""How much memory there is, and how many rows of it a band of work may take.
+
+A container's limit (Binder: 2 GB) is not the host's memory, so the control group is asked first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: Rows are read and worked on in bands of about this many bytes over all the arrays involved.
+BAND_BYTES = 64 * 2**20
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may use: the control group's limit or the machine's memory."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else [2**31]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def worker_count() -> int:
+    """Threads worth starting: the processors this process may run on, at most 8."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    return max(1, min(count, 8))
+
+
+def band_rows(height: int, width: int, *, bytes_per_pixel: float, multiple: int = 1) -> int:
+    """Rows in a band so that ``rows × width × bytes_per_pixel`` stays near `BAND_BYTES`.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the frame in pixels.
+    bytes_per_pixel : float
+        Over everything held at once, e.g. ``2 * n_frames`` for a stack of 16-bit frames.
+    multiple : int
+        The count is a multiple of this (the period of a colour pattern), unless it is the whole height.
+    """
+    limit = min(BAND_BYTES, memory_limit() // 16)
+    rows = int(limit // max(1.0, width * bytes_per_pixel))
+    rows = max(multiple, rows // multiple * multiple)
+    return min(height, rows)

@@ -1,0 +1,26 @@
+"""Fixtures shared by every kind of test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Real frames by others: never part of the repository, so tests that want them skip without them.
+REAL_FRAMES = Path(os.environ.get("CALIBKIT_REAL_FRAMES", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """``shared_data("feder")`` is the folder of that name, or skips the test by name."""
+
+    def folder(name: str) -> Path:
+        path = REAL_FRAMES / name
+        if not path.exists():
+            pytest.skip(f"real frames {name!r} are not here ({REAL_FRAMES})")
+        return path
+
+    return folder
