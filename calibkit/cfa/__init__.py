@@ -1,0 +1,8 @@
+"""Colour filter arrays: patterns, and the planes of a mosaic and back, as the ``.cfa`` accessor."""
+
+from __future__ import annotations
+
+from calibkit.cfa.pattern import Pattern
+from calibkit.cfa.phase import channel_index, pattern_of
+
+__all__ = ["Pattern", "channel_index", "pattern_of"]
