@@ -1,0 +1,218 @@
+"""Frames as one labelled stack: opened lazily, refused when they do not belong together."""
+
+from __future__ import annotations
+
+import glob
+import os
+import uuid
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from calibkit import io
+from calibkit.errors import MismatchError, SettingError
+from calibkit.io.source import FrameInfo, StackSource
+from calibkit.memory import band_rows
+from calibkit.meta import FRAME_COORDS, KINDS, known
+
+#: dask array name → the reader behind it, for as long as the array lives.
+_STACKS: weakref.WeakValueDictionary[str, StackSource] = weakref.WeakValueDictionary()
+
+PathLike = str | os.PathLike[str]
+
+
+def open_stack(
+    paths: PathLike | Sequence[PathLike],
+    *,
+    kind: str | None = None,
+    area: Literal["active", "full"] = "active",
+    mixed: bool = False,
+) -> xr.DataArray:
+    """Open frames as one lazy stack.
+
+    Only headers are read; pixels come by bands of rows when they are computed.
+
+    Parameters
+    ----------
+    paths : path, pattern, or sequence of paths
+        Frames in the order of the stack; a text such as ``"darks/*.fit"`` stands for the files that it
+        matches, by name.
+    kind : {"bias", "dark", "flat", "flat dark", "light"}, optional
+        What the frames are, where the files do not say or say it wrongly.
+    area : {"active", "full"}
+        The light-sensitive area, or everything that is stored: overscan and masked margins too.
+    mixed : bool
+        Allow frames of several cameras, gains or number types. Sizes, places on the sensor, binning and
+        colour patterns have to agree in any case.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions ``(frame, y, x)`` in ADU, in the files' own number type, as a dask array in bands of rows.
+        ``y`` and ``x`` are sensor pixel numbers, so that a crop keeps its colours. Coordinates along
+        ``frame`` and attributes are those of `calibkit.meta`.
+
+    Raises
+    ------
+    FrameFileError
+        A file cannot be read as a frame.
+    MismatchError
+        The frames do not belong together.
+    SettingError
+        No path, or a *kind* or *area* that does not exist.
+
+    Examples
+    --------
+    >>> darks = calibkit.open_stack("darks/*.fit", kind="dark")  # doctest: +SKIP
+    >>> darks.isel(frame=0).mean().compute()  # doctest: +SKIP
+    """
+    if kind is not None and kind not in KINDS:
+        msg = f"kind={kind!r}: allowed are {', '.join(repr(name) for name in KINDS)}"
+        raise SettingError(msg)
+    if area not in ("active", "full"):
+        msg = f"area={area!r}: allowed are 'active' and 'full'"
+        raise SettingError(msg)
+    sources = [io.open_frame(path) for path in _listed(paths)]
+    infos = [source.info for source in sources]
+    _refuse_mixture(infos, mixed=mixed)
+    dtype = np.result_type(*{info.dtype for info in infos})
+    stack = StackSource(sources, area=area, dtype=dtype)
+    array = _lazy_array(stack, period=_period(infos[0].cfa))
+    top, left = infos[0].origin
+    if area == "full":
+        top, left = top - infos[0].active[0], left - infos[0].active[2]
+    return xr.DataArray(
+        array,
+        dims=("frame", "y", "x"),
+        coords={
+            **{name: ("frame", _column(infos, name, kind)) for name in FRAME_COORDS},
+            "y": top + np.arange(array.shape[1]),
+            "x": left + np.arange(array.shape[2]),
+        },
+        attrs=_attrs(infos),
+        name="signal",
+    )
+
+
+def stack_source(stack: xr.DataArray) -> StackSource | None:
+    """The reader behind a stack that comes straight from `open_stack`; None after any change of its pixels."""
+    name = getattr(stack.data, "name", None)
+    source = _STACKS.get(name) if isinstance(name, str) else None
+    return source if source is not None and stack.shape == source.shape else None
+
+
+def _listed(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    if isinstance(paths, str | os.PathLike):
+        text = os.fspath(paths)
+        if glob.has_magic(text) and not Path(text).exists():
+            start = Path(Path(text).anchor)
+            found = sorted(start.glob(str(Path(text).relative_to(start))))
+            if not found:
+                msg = f"{text}: no file matches this pattern"
+                raise SettingError(msg)
+            return found
+        if Path(text).is_dir():
+            msg = f"{text} is a folder: give its files, {text}/* for instance, or use calibkit.scan({text!r})"
+            raise SettingError(msg)
+        return [Path(text)]
+    listed = [Path(path) for path in paths]
+    if not listed:
+        msg = "open_stack was given an empty list: it needs at least one frame"
+        raise SettingError(msg)
+    return listed
+
+
+def _lazy_array(stack: StackSource, *, period: int) -> da.Array:
+    count, height, width = stack.shape
+    # Work on a frame holds about 16 bytes a pixel: data, signal, variance, flags and what is in between.
+    rows = band_rows(height, width, bytes_per_pixel=16, multiple=period)
+    edges = [*range(0, height, rows), height]
+    name = f"frames-{uuid.uuid4().hex}"
+    graph = {
+        (name, i, j, 0): (_read_block, stack, i, edges[j], edges[j + 1])
+        for i in range(count)
+        for j in range(len(edges) - 1)
+    }
+    chunks = ((1,) * count, tuple(np.diff(edges).tolist()), (width,))
+    _STACKS[name] = stack
+    return da.Array(graph, name, chunks, dtype=stack.dtype)
+
+
+def _read_block(stack: StackSource, i: int, y0: int, y1: int) -> np.ndarray:
+    return stack.read(i, y0, y1)[None]
+
+
+def _period(cfa: str) -> int:
+    return 6 if "/" in cfa else 2 if cfa else 1
+
+
+def _column(infos: list[FrameInfo], name: str, kind: str | None) -> np.ndarray:
+    if name == "file":
+        return np.array([str(info.path) for info in infos], dtype=object).astype(str)
+    if name == "kind" and kind is not None:
+        return np.array([kind] * len(infos))
+    return np.array([getattr(info, name) for info in infos])
+
+
+def _attrs(infos: list[FrameInfo]) -> dict[str, object]:
+    first = infos[0]
+    cameras = {info.camera for info in infos if info.camera}
+    levels = [info.saturation for info in infos if known(info.saturation)]
+    attrs: dict[str, object] = {
+        "units": "adu",
+        "camera": cameras.pop() if len(cameras) == 1 else "",
+        "cfa": first.cfa,
+        "saturation": min(levels, default=float("nan")),
+        "pedestal": first.pedestal,
+        "binning": first.binning,
+        "read_noise": first.read_noise,
+        "roworder": first.roworder,
+        "header": dict(first.header),
+    }
+    if first.black:
+        attrs["black"] = dict(first.black)
+    return attrs
+
+
+#: What has to agree: field, its name in a message, how it is written, whether mixed=True lets it differ.
+_MUST_AGREE = (
+    ("shape", "size", lambda v: f"{v[1]} × {v[0]}", False),
+    ("full_shape", "stored size", lambda v: f"{v[1]} × {v[0]}", False),
+    ("origin", "place on the sensor (x, y)", lambda v: f"{v[1]}, {v[0]}", False),
+    ("binning", "binning", lambda v: f"{v[1]} × {v[0]}", False),
+    ("cfa", "colour pattern", lambda v: v or "none", False),
+    ("roworder", "row order", str, False),
+    ("pedestal", "pedestal", lambda v: f"{v:g} ADU", False),
+    ("dtype", "number type", str, True),
+    ("camera", "camera", str, True),
+    ("gain_setting", "gain setting", lambda v: f"{v:g}", True),
+    ("gain", "gain", lambda v: f"{v:g} e⁻/ADU", True),
+)
+
+
+def _refuse_mixture(infos: list[FrameInfo], *, mixed: bool) -> None:
+    for field, title, written, may_differ in _MUST_AGREE:
+        if mixed and may_differ:
+            continue
+        groups: dict[object, list[FrameInfo]] = {}
+        for info in infos:
+            value = getattr(info, field)
+            if field in ("camera", "gain", "gain_setting", "roworder") and not known(value):
+                continue
+            groups.setdefault(value, []).append(info)
+        if len(groups) > 1:
+            lines = [_group_line(written(value), members) for value, members in groups.items()]
+            hint = "Open each group as its own stack" + (", or give mixed=True." if may_differ else ".")
+            msg = f"the frames differ in {title}:\n" + "\n".join(lines) + f"\n{hint}"
+            raise MismatchError(msg)
+
+
+def _group_line(value: str, members: list[FrameInfo]) -> str:
+    names = [info.path.name for info in members[:3]]
+    more = f" and {len(members) - 3} more" if len(members) > 3 else ""
+    return f"  {value:<20} {', '.join(names)}{more}"

@@ -1,0 +1,104 @@
+"""What every reader gives: the facts about a frame, and its rows on request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+_NOT_A_TIME = np.datetime64("NaT", "ns")
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What a file says about its frame; nothing here needs the pixels.
+
+    Sizes are (rows, columns). `shape` is what `FrameSource.read` gives: the active area. `origin` is the
+    sensor pixel (y, x) of its first pixel, `full_shape` the size of everything stored in the file, and
+    `active` is (y0, y1, x0, x1), the place of the active area in it.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    dtype: np.dtype
+    full_shape: tuple[int, int]
+    active: tuple[int, int, int, int]
+    origin: tuple[int, int] = (0, 0)
+    kind: str = ""  # one of meta.KINDS, or "" when the file does not say
+    kind_reason: str = ""  # e.g. "IMAGETYP = 'Bias Frame'"
+    master: bool = False  # already combined from several frames, as the file says
+    exposure: float = math.nan  # s
+    gain: float = math.nan  # electron/adu
+    gain_setting: float = math.nan  # ISO, or the camera's own gain number
+    temperature: float = math.nan  # °C
+    filter: str = ""
+    time: np.datetime64 = _NOT_A_TIME
+    camera: str = ""
+    cfa: str = ""  # anchored at sensor pixel (0, 0); "" for one colour
+    saturation: float = math.nan  # ADU
+    pedestal: float = 0.0  # ADU, a known constant in the data
+    black: dict[str, float] | None = None  # ADU per channel, from camera RAW
+    binning: tuple[int, int] = (1, 1)  # (by, bx)
+    read_noise: float = math.nan  # electron
+    roworder: str = ""  # "TOP-DOWN", "BOTTOM-UP" or ""
+    header: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """One frame, ready to be read by rows from any thread."""
+
+    info: FrameInfo
+
+    def read(self, y0: int, y1: int, *, area: str = "active") -> np.ndarray:
+        """Rows ``y0:y1`` of the active area (or of the ``"full"`` frame), native byte order."""
+
+
+class StackSource:
+    """Frames of one size read together by rows.
+
+    Parameters
+    ----------
+    sources : sequence of FrameSource
+        In the order of the stack.
+    area : {"active", "full"}
+        What is read of every frame.
+    dtype : numpy.dtype, optional
+        Of the arrays given; the first frame's own when not said.
+    """
+
+    def __init__(
+        self, sources: Sequence[FrameSource], *, area: str = "active", dtype: np.dtype | None = None
+    ) -> None:
+        self.sources = tuple(sources)
+        self.area = area
+        info = self.sources[0].info
+        self.dtype = np.dtype(dtype or info.dtype)
+        self.frame_shape = info.shape if area == "active" else info.full_shape
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, rows, columns)."""
+        return (len(self.sources), *self.frame_shape)
+
+    def read(self, i: int, y0: int, y1: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows ``y0:y1`` of frame *i*, into *out* when it is given."""
+        rows = self.sources[i].read(y0, y1, area=self.area)
+        if out is not None:
+            out[...] = rows
+            return out
+        return rows if rows.dtype == self.dtype else rows.astype(self.dtype)
+
+
+def check_rows(y0: int, y1: int, height: int) -> None:
+    """Raise IndexError unless ``0 <= y0 <= y1 <= height``."""
+    if not 0 <= y0 <= y1 <= height:
+        msg = f"rows {y0}:{y1} asked of a frame with {height} rows"
+        raise IndexError(msg)
