@@ -21,6 +21,7 @@ _PUBLIC = {
     "calibration": ("calibrate",),
     "noise": ("measure_gain", "measure_read_noise"),
     "defects": ("find_defects", "repair"),
+    "colour": ("channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"),
     "io.save": ("open_result", "save"),
     "pipeline": ("calibrate_session",),
     "simulate": ("sample_session",),

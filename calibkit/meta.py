@@ -60,3 +60,9 @@ def frame_value(obj: xr.DataArray | xr.Dataset, name: str, default: Any = None) 
 def camera_attrs(obj: xr.DataArray | xr.Dataset) -> dict[str, Any]:
     """The attributes of *obj* that a result made from it inherits."""
     return {name: obj.attrs[name] for name in CAMERA_ATTRS if name in obj.attrs}
+
+
+def add_step(result: xr.Dataset, step: str, **details: Any) -> xr.Dataset:
+    """*result* with one more step at the end of its provenance; the old one is left as it is."""
+    provenance = [*result.attrs.get("provenance", []), {"step": step, **details}]
+    return result.assign_attrs(provenance=provenance)

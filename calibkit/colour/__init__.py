@@ -1,0 +1,9 @@
+"""From calibrated mosaics to colours, and to single spectral lines: always after calibration."""
+
+from __future__ import annotations
+
+from calibkit.colour.balance import colour_matrix, white_balance
+from calibkit.colour.debayer import debayer
+from calibkit.colour.narrowband import channel_worth, extract_line
+
+__all__ = ["channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"]
