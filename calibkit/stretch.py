@@ -1,0 +1,306 @@
+"""Brightness scaling: which value is shown black, which white, and how the values between are spread.
+
+A stretch changes what is seen and never the data. Three numbers describe it: *black* and *white* are
+values in the image's own unit, *midtone* is the fraction of the way from black to white that is shown at
+half brightness. One half is a straight line; smaller values bring up the faint parts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from calibkit.errors import SettingError
+
+Curve = Literal["linear", "asinh", "mtf"]
+CURVES: tuple[Curve, ...] = ("linear", "asinh", "mtf")
+
+#: Maps that keep their order for colour-blind eyes and in print; the last is for differences.
+PALETTES = ("grey", "cividis", "viridis", "magma", "blue–red")
+
+#: A robust standard deviation is this times the median absolute deviation, for normal noise.
+_MAD_TO_SIGMA = 1.4826022185056018
+#: The automatic stretch puts black this many σ below the background, and the background at this brightness.
+SHADOWS, BACKGROUND = -2.8, 0.25
+
+
+class Levels(NamedTuple):
+    """A stretch: the values shown black and white, and the fraction between them at half brightness."""
+
+    black: float
+    white: float
+    midtone: float = 0.5
+
+
+def mtf(x: np.ndarray | float, midtone: float) -> np.ndarray:
+    """Midtones transfer function: 0 → 0, *midtone* → ½, 1 → 1.
+
+    Parameters
+    ----------
+    x : array_like
+        Fractions; values outside 0 … 1 are clipped.
+    midtone : float
+        Between 0 and 1, neither included.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Notes
+    -----
+    MTF(x) = (m − 1) x / ((2m − 1) x − m), the rational function through these three points that image
+    processing programs for astronomy share.
+
+    Examples
+    --------
+    >>> mtf([0.0, 0.1, 1.0], 0.1)
+    array([0. , 0.5, 1. ])
+    """
+    _check_midtone(midtone)
+    x = np.clip(x, 0.0, 1.0)
+    return (midtone - 1.0) * x / ((2.0 * midtone - 1.0) * x - midtone)
+
+
+def asinh_curve(x: np.ndarray | float, midtone: float) -> np.ndarray:
+    """Inverse hyperbolic sine: 0 → 0, *midtone* → ½, 1 → 1; linear at the faint end, logarithmic above.
+
+    Parameters
+    ----------
+    x : array_like
+        Fractions; values outside 0 … 1 are clipped.
+    midtone : float
+        Between 0 and 0.5. From 0.5 the curve is a straight line.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Notes
+    -----
+    With asinh(x / β) / asinh(1 / β) = ½ at x = m, and s = asinh(1 / β), m = sinh(s/2) / sinh(s) =
+    1 / (2 cosh(s/2)). See Lupton et al. 2004, PASP 116, 133.
+    """
+    _check_midtone(midtone)
+    x = np.clip(x, 0.0, 1.0)
+    if midtone >= 0.5:
+        return x
+    s = 2.0 * math.acosh(1.0 / (2.0 * midtone))
+    return np.arcsinh(x * math.sinh(s)) / s
+
+
+def stretch(
+    values: np.ndarray, black: float, white: float, midtone: float = 0.5, *, curve: Curve = "linear"
+) -> np.ndarray:
+    """Brightness between 0 and 1 of every value.
+
+    Parameters
+    ----------
+    values : array_like
+        In any unit; NaN stays NaN.
+    black, white : float
+        The values shown black and white, in the same unit.
+    midtone : float
+        Fraction of the way from black to white shown at half brightness; has no effect on "linear".
+    curve : {"linear", "asinh", "mtf"}
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, the shape of *values*.
+
+    Raises
+    ------
+    SettingError
+        White is not above black, the midtone is not between 0 and 1, or the curve is not known.
+
+    Examples
+    --------
+    >>> stretch(np.array([100.0, 150.0, 200.0, 900.0]), 100, 200)
+    array([0. , 0.5, 1. , 1. ])
+    """
+    if not (math.isfinite(black) and math.isfinite(white) and white > black):
+        msg = f"black={black:g}, white={white:g}: white has to be above black"
+        raise SettingError(msg)
+    fraction = np.clip((np.asarray(values, np.float64) - black) / (white - black), 0.0, 1.0)
+    if curve == "linear":
+        return fraction
+    if curve == "asinh":
+        return asinh_curve(fraction, midtone)
+    if curve == "mtf":
+        return mtf(fraction, midtone)
+    msg = f"curve={curve!r}: allowed are {', '.join(map(repr, CURVES))}"
+    raise SettingError(msg)
+
+
+def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
+    """A stretch in which background and faint detail are seen and neither is clipped.
+
+    Parameters
+    ----------
+    values : array_like
+        A sample of single pixels; NaN is left out. A million is plenty.
+    curve : {"linear", "asinh", "mtf"}
+
+    Returns
+    -------
+    Levels
+
+    Raises
+    ------
+    SettingError
+        The curve is not known.
+
+    Notes
+    -----
+    Black is 2.8 robust standard deviations below the median, so that the background keeps its noise. With
+    "asinh" and "mtf" white is the 99.98th percentile and the midtone brings the median to a brightness of
+    0.25. With "linear" white is the larger of the median + 12 σ and the 99.5th percentile.
+    """
+    if curve not in CURVES:
+        msg = f"curve={curve!r}: allowed are {', '.join(map(repr, CURVES))}"
+        raise SettingError(msg)
+    values = np.asarray(values, np.float64).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return Levels(0.0, 1.0)
+    low, median, high, most, top = (float(q) for q in np.percentile(values, (0.0, 50.0, 99.5, 99.98, 100.0)))
+    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(values - median)))
+    black = max(low, median + SHADOWS * sigma) if sigma else low
+    white = (
+        min(max(median + 12.0 * sigma, high), top) if curve == "linear" else max(most, median + 12.0 * sigma)
+    )
+    if not white > black:  # all pixels are alike
+        reach = max(abs(median) * 1e-3, 1e-6)
+        return Levels(median - reach, median + reach)
+    background = (median - black) / (white - black)
+    if curve == "linear" or not 0.0 < background < BACKGROUND:
+        return Levels(black, white)
+    return Levels(black, white, _midtone_for(background, curve))
+
+
+def symmetric_levels(values: np.ndarray) -> Levels:
+    """Levels for a difference: as far below zero as above, all but one value in two hundred in between.
+
+    Parameters
+    ----------
+    values : array_like
+        A sample of the difference; NaN is left out.
+
+    Returns
+    -------
+    Levels
+    """
+    values = np.abs(np.asarray(values, np.float64).ravel())
+    values = values[np.isfinite(values)]
+    limit = float(np.percentile(values, 99.5)) if values.size else 1.0
+    return Levels(-(limit or 1.0), limit or 1.0)
+
+
+def clipped(values: np.ndarray, black: float, white: float) -> tuple[float, float]:
+    """Fractions of the finite values that are shown entirely black (≤ black) and white (≥ white).
+
+    Parameters
+    ----------
+    values : array_like
+    black, white : float
+
+    Returns
+    -------
+    tuple of float
+    """
+    values = np.asarray(values).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, 0.0
+    return float((values <= black).mean()), float((values >= white).mean())
+
+
+def colours(palette: str) -> np.ndarray:
+    """The 256 colours of a map, from dark to bright, as uint8 of shape (256, 3).
+
+    Parameters
+    ----------
+    palette : str
+        One of `PALETTES`.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Raises
+    ------
+    SettingError
+        There is no such map.
+    """
+    if palette == "grey":
+        return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    from bokeh import palettes
+
+    if palette in PALETTES[:-1]:
+        return _rgb(getattr(palettes, f"{palette}256"))
+    if palette == PALETTES[-1]:
+        anchors = _rgb(palettes.RdBu11).astype(float)
+        places = np.linspace(0.0, 1.0, len(anchors))
+        wanted = np.linspace(0.0, 1.0, 256)
+        return (
+            np.stack([np.interp(wanted, places, anchors[:, c]) for c in range(3)], 1).round().astype(np.uint8)
+        )
+    msg = f"palette={palette!r}: allowed are {', '.join(map(repr, PALETTES))}"
+    raise SettingError(msg)
+
+
+def picture(
+    planes: np.ndarray, levels: Levels, *, curve: Curve = "linear", palette: str = "grey"
+) -> np.ndarray:
+    """A picture of one plane through a colour map, or of three planes as red, green and blue.
+
+    Parameters
+    ----------
+    planes : numpy.ndarray
+        Shape (1 or 3, rows, columns); NaN (no data) becomes transparent.
+    levels : Levels
+    curve : {"linear", "asinh", "mtf"}
+    palette : str
+        One of `PALETTES`; has no effect on three planes.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (rows, columns, 4): red, green, blue, opacity.
+
+    Raises
+    ------
+    SettingError
+        The levels, curve or palette cannot be.
+    """
+    shades = np.stack([stretch(plane, *levels, curve=curve) for plane in planes])
+    nothing = np.isnan(shades).any(axis=0)
+    steps = np.round(255.0 * np.nan_to_num(shades)).astype(np.uint8)
+    rgb = colours(palette)[steps[0]] if len(planes) == 1 else np.moveaxis(steps, 0, -1)
+    return np.dstack([rgb, np.where(nothing, 0, 255).astype(np.uint8)])
+
+
+def _check_midtone(midtone: float) -> None:
+    if not 0.0 < midtone < 1.0:
+        msg = f"midtone={midtone:g}: allowed is anything above 0 and below 1; 0.5 is a straight line"
+        raise SettingError(msg)
+
+
+def _midtone_for(background: float, curve: Curve) -> float:
+    """The midtone with which *curve* takes the fraction *background* to the brightness `BACKGROUND`."""
+    if curve == "mtf":  # the function is its own inverse in this sense
+        return float(mtf(background, BACKGROUND))
+    low, high = 1e-9, 0.5
+    for _ in range(60):  # brightness falls as the midtone rises
+        middle = math.sqrt(low * high)
+        if float(asinh_curve(background, middle)) > BACKGROUND:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)
+
+
+def _rgb(names: tuple[str, ...]) -> np.ndarray:
+    return np.array([[int(name[i : i + 2], 16) for i in (1, 3, 5)] for name in names], dtype=np.uint8)
