@@ -1,0 +1,257 @@
+"""A folder into a session: find the frames, read their headers, decide what they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from calibkit import io
+from calibkit.errors import CalibkitError, FrameFileError
+from calibkit.io.source import FrameInfo
+from calibkit.meta import KINDS
+from calibkit.progress import Progress, silent
+from calibkit.session.facts import clock_offset, written_by_calibkit
+from calibkit.session.frame import Frame, make_frame, natural_key
+from calibkit.session.kinds import Verdict, decide_kind, master_in_name, told_kinds
+from calibkit.session.nights import nights_of
+from calibkit.session.session import Session
+from calibkit.session.tolerances import Tolerances
+from calibkit.session.wording import listed, plural
+
+_THREADS = 8
+#: File names that promise a frame; others that cannot be read as one are no loss.
+_FRAME_NAME = re.compile(
+    r"\.(?:fits?|fts|tiff?|png|dng|cr[23w]|nef|nrw|arw|sr[2fw]|raf|rw2|orf|pef|kdc|dcr|k25|mrw|3fr|iiq|erf|mef|mos|x3f"
+    r"|rwl|gpr)(?:\.(?:gz|fz))?$",
+    re.IGNORECASE,
+)
+
+
+def scan(
+    folder: str | os.PathLike[str],
+    *,
+    kinds: Mapping[str, str | Iterable[str]] | None = None,
+    recursive: bool = True,
+    tolerances: Tolerances | None = None,
+    progress: Progress = silent,
+) -> Session:
+    """Find the frames in a folder, say what each is, group them and match them.
+
+    Only headers are read. What cannot be read does not stop the scan: it is in `Session.unreadable` with
+    the reason. Hidden files and folders, and what calibkit itself wrote, are passed over.
+
+    Parameters
+    ----------
+    folder : path
+        Where the frames are.
+    kinds : dict, optional
+        Kind → file name pattern or patterns, such as ``{"flat": "flat-*", "light": ["*_b1*", "M42/*"]}``,
+        for frames that do not say what they are or say it wrongly. Kinds are "bias", "dark", "flat",
+        "flat dark" and "light". Patterns are compared with the path below *folder* and with the file name.
+    recursive : bool
+        Look into the folders below as well.
+    tolerances : Tolerances, optional
+        How far apart frames may be and still belong together.
+    progress : callable
+        Called as ``progress(done, total, what)``.
+
+    Returns
+    -------
+    Session
+        Table, groups, matches and warnings.
+
+    Raises
+    ------
+    CalibkitError
+        When the folder does not exist, holds no files, or no frame that can be read.
+    SettingError
+        When *kinds* names a kind that does not exist or a pattern that no file fits.
+
+    Notes
+    -----
+    The kind of a frame is decided by, in this order: *kinds*; the header (IMAGETYP and its kin) or EXIF; the
+    names of the folders, innermost first; the file name; the name of *folder*; an exposure of 0 s (bias).
+    Frames that nothing says anything about stay unknown; only when that is so for every frame of the session
+    are they taken as lights.
+
+    Examples
+    --------
+    >>> session = scan("night1")  # doctest: +SKIP
+    >>> session.matches[0].why["dark"]  # doctest: +SKIP
+    '10 frames, 60 s, −18.7 °C (light: −18.8 °C)'
+    """
+    root = Path(folder).expanduser()
+    files = _find(root, recursive=recursive)
+    found, unreadable, ours = _read(root, files, progress)
+    if not found:
+        raise CalibkitError(_nothing(root, len(files), unreadable, ours))
+    told = told_kinds(kinds, [relative for relative, _ in found])
+    return assemble(found, folder=root, told=told, tolerances=tolerances, unreadable=unreadable, ignored=ours)
+
+
+def assemble(
+    found: Sequence[tuple[str, FrameInfo]],
+    *,
+    folder: Path,
+    told: Mapping[str, str] | None = None,
+    tolerances: Tolerances | None = None,
+    unreadable: Mapping[Path, str] | None = None,
+    ignored: Sequence[Path] = (),
+) -> Session:
+    """The session of frames whose headers are read: (path below *folder*, what the file says)."""
+    ordered = sorted(found, key=lambda item: natural_key(item[0]))
+    root = folder.resolve().name
+    verdicts = [decide_kind(info, rel, root=root, told=(told or {}).get(rel, "")) for rel, info in ordered]
+    warnings = _contradictions([rel for rel, _ in ordered], verdicts)
+    if not any(verdict.kind for verdict in verdicts):
+        reason = "no frame here says what it is: taken as a light"
+        verdicts = [Verdict("light", reason)] * len(ordered)
+        warnings.append(
+            f"no frame says what it is, so {plural(len(ordered), 'frame')} taken as lights; "
+            'if they are not: kinds={"dark": "pattern", "flat": "pattern", …}'
+        )
+    offsets = [clock_offset(info.header, info.time) for _, info in ordered]
+    nights = nights_of([info.time for _, info in ordered], offsets)
+    frames = [
+        _frame(relative, info, verdict, night)
+        for (relative, info), verdict, night in zip(ordered, verdicts, nights, strict=True)
+    ]
+    warnings += _unknown(frames)
+    return Session(
+        folder=folder,
+        frames=frames,
+        tolerances=tolerances or Tolerances(),
+        unreadable=dict(unreadable or {}),
+        ignored=list(ignored),
+        scan_warnings=warnings,
+    )
+
+
+def _frame(relative: str, info: FrameInfo, verdict: Verdict, night: str) -> Frame:
+    named = master_in_name(relative)
+    master = f"{named!r} says that it is combined" if named and verdict.kind in KINDS else ""
+    frame = make_frame(info, relative, kind=verdict.kind, reason=verdict.reason, night=night, master=master)
+    return replace(frame, info=replace(info, header={}))  # thousands of headers would fill the memory
+
+
+def _find(root: Path, *, recursive: bool) -> list[Path]:
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        msg = (
+            f"{root}: this folder {what}" if not root.exists() else f"{root} {what}; give the folder it is in"
+        )
+        raise CalibkitError(msg)
+    try:
+        return sorted(_walk(root, recursive=recursive), key=lambda path: natural_key(path.as_posix()))
+    except OSError as error:
+        msg = f"{root}: the folder cannot be read ({error.strerror})"
+        raise CalibkitError(msg) from error
+
+
+def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if recursive:
+                yield from _walk(Path(entry.path), recursive=True)
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _read(
+    root: Path, files: Sequence[Path], progress: Progress
+) -> tuple[list[tuple[str, FrameInfo]], dict[Path, str], list[Path]]:
+    """Headers of all frames, what cannot be read and why, and what calibkit wrote."""
+    found: list[tuple[str, FrameInfo]] = []
+    unreadable: dict[Path, str] = {}
+    ours: list[Path] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for done, (path, result) in enumerate(zip(files, pool.map(_info, files), strict=True), start=1):
+                progress(done, len(files), "reading headers")
+                if isinstance(result, FrameInfo):
+                    if written_by_calibkit(result.header):
+                        ours.append(path)
+                    else:
+                        found.append((path.relative_to(root).as_posix(), result))
+                elif result:
+                    unreadable[path] = result
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found, unreadable, ours
+
+
+def _info(path: Path) -> FrameInfo | str:
+    """What the file says, else why it cannot be read, "" when it is no frame at all."""
+    try:
+        return io.read_info(path)
+    except FrameFileError as error:
+        return str(error) if _FRAME_NAME.search(path.name) else ""
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+
+
+def _nothing(root: Path, files: int, unreadable: Mapping[Path, str], ours: Sequence[Path]) -> str:
+    if not files:
+        return f"{root}: this folder is empty; put FITS, camera RAW or 16-bit TIFF/PNG frames into it"
+    if unreadable:
+        reasons = "; ".join(list(unreadable.values())[:3])
+        return f"{root}: none of its {plural(len(unreadable), 'frame file')} can be read: {reasons}"
+    if ours:
+        return f"{root}: there are only files that calibkit wrote, no raw frames"
+    return (
+        f"{root}: no frames among its {plural(files, 'file')}; wanted are FITS, camera RAW or 16-bit TIFF/PNG"
+    )
+
+
+def _contradictions(relatives: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
+    """One warning for all files whose header and name say different things in the same way."""
+    cases: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for relative, verdict in zip(relatives, verdicts, strict=True):
+        if verdict.contradiction:
+            cases[PurePosixPath(relative).parent.as_posix(), verdict.kind, verdict.named].append(relative)
+    reasons = dict(zip(relatives, verdicts, strict=True))
+    warnings = []
+    for (_, kind, named), files in cases.items():
+        verdict = reasons[files[0]]
+        pattern = common_pattern(files, relatives)
+        warnings.append(
+            f"{plural(len(files), 'file')} ({listed(files, 1)}): header says {kind} ({verdict.reason}), but "
+            f"{verdict.contradiction}: taken as {kind}. If the name is right: kinds={{{named!r}: {pattern!r}}}"
+        )
+    return warnings
+
+
+def common_pattern(files: Sequence[str], among: Sequence[str]) -> str:
+    """A pattern that fits these files and no others of *among*, as far as their beginning allows.
+
+    >>> common_pattern(["a/flat1.fit", "a/flat2.fit"], ["a/flat1.fit", "a/flat2.fit", "b/dark.fit"])
+    'a/flat*'
+    """
+    first, last = min(files), max(files)
+    same = next(
+        (i for i, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+    )
+    pattern = first[:same].rstrip("0123456789") + "*" if len(files) > 1 else first
+    caught = sum(fnmatchcase(name, pattern) for name in among)
+    return pattern if caught == len(files) else "a pattern for these files"
+
+
+def _unknown(frames: Sequence[Frame]) -> list[str]:
+    unknown = [frame.relative for frame in frames if not frame.kind]
+    if not unknown:
+        return []
+    text = (
+        f"{plural(len(unknown), 'frame')} of unknown kind ({listed(unknown)}): neither header, folder nor file name "
+        f'says it. Left out until told: kinds={{"light": {common_pattern(unknown, [f.relative for f in frames])!r}}} '
+        'or "bias", "dark", "flat", "flat dark"'
+    )
+    return [text]
