@@ -20,6 +20,7 @@ _PUBLIC = {
     "masters": ("constant_bias", "master_bias", "master_dark", "master_flat"),
     "calibration": ("calibrate",),
     "noise": ("measure_gain", "measure_read_noise"),
+    "darkscale": ("measure_dark_scale",),
     "defects": ("find_defects", "repair"),
     "colour": ("channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"),
     "io.save": ("open_result", "save"),
