@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit import io
+from calibkit.cfa.pattern import Pattern
 from calibkit.errors import MismatchError, SettingError
 from calibkit.io.source import FrameInfo, StackSource
 from calibkit.memory import band_rows
@@ -82,7 +83,7 @@ def open_stack(
     _refuse_mixture(infos, mixed=mixed)
     dtype = np.result_type(*{info.dtype for info in infos})
     stack = StackSource(sources, area=area, dtype=dtype)
-    array = _lazy_array(stack, period=_period(infos[0].cfa))
+    array = _lazy_array(stack, period=Pattern(infos[0].cfa).period[0])
     top, left = infos[0].origin
     if area == "full":
         top, left = top - infos[0].active[0], left - infos[0].active[2]
@@ -94,7 +95,7 @@ def open_stack(
             "y": top + np.arange(array.shape[1]),
             "x": left + np.arange(array.shape[2]),
         },
-        attrs=_attrs(infos),
+        attrs=_attrs(infos, sources[0].complete_info()),
         name="signal",
     )
 
@@ -147,10 +148,6 @@ def _read_block(stack: StackSource, i: int, y0: int, y1: int) -> np.ndarray:
     return stack.read(i, y0, y1)[None]
 
 
-def _period(cfa: str) -> int:
-    return 6 if "/" in cfa else 2 if cfa else 1
-
-
 def _column(infos: list[FrameInfo], name: str, kind: str | None) -> np.ndarray:
     if name == "file":
         return np.array([str(info.path) for info in infos], dtype=object).astype(str)
@@ -159,10 +156,9 @@ def _column(infos: list[FrameInfo], name: str, kind: str | None) -> np.ndarray:
     return np.array([getattr(info, name) for info in infos])
 
 
-def _attrs(infos: list[FrameInfo]) -> dict[str, object]:
-    first = infos[0]
+def _attrs(infos: list[FrameInfo], first: FrameInfo) -> dict[str, object]:
     cameras = {info.camera for info in infos if info.camera}
-    levels = [info.saturation for info in infos if known(info.saturation)]
+    levels = [info.saturation for info in (first, *infos[1:]) if known(info.saturation)]
     attrs: dict[str, object] = {
         "units": "adu",
         "camera": cameras.pop() if len(cameras) == 1 else "",

@@ -1,36 +1,78 @@
-"""Reading and writing frames: FITS, camera RAW, 16-bit pictures."""
+"""Reading and writing frames: FITS, camera RAW, grey TIFF and PNG."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from calibkit.errors import FrameFileError
+from calibkit.io.detect import detect, read_magic
 from calibkit.io.source import FrameInfo, FrameSource, StackSource
 
 __all__ = ["FrameInfo", "FrameSource", "StackSource", "open_frame", "read_info"]
 
 
 def open_frame(path: str | os.PathLike[str]) -> FrameSource:
-    """Open one frame for reading by rows; pixels are read when they are asked for."""
+    """Open one frame for reading by rows; only its header is read now.
+
+    Parameters
+    ----------
+    path : path
+        FITS (plain, ``.gz``, ``.fz``), camera RAW, grey TIFF or PNG; the contents decide, not the name.
+
+    Returns
+    -------
+    FrameSource
+        With ``info`` and ``read(y0, y1)``; safe to use from several threads, and holding no file open.
+
+    Raises
+    ------
+    FrameFileError
+        The file is missing, damaged, cut off, or not a frame; the message says which.
+    """
+    path = Path(path)
+    magic = read_magic(path)
+    form = detect(path, magic)
+    if form == "raw":
+        from calibkit.io.raw import RawSource
+
+        return RawSource(path, magic)
+    if form == "picture":
+        from calibkit.io.pictures import PictureSource
+
+        return PictureSource(path)
     from calibkit.io.fits import FitsSource
 
-    path = Path(path)
-    return FitsSource(path, gzipped=_begins(path) == b"\x1f\x8b")
+    return FitsSource(path, gzipped=form == "fits.gz")
 
 
 def read_info(path: str | os.PathLike[str]) -> FrameInfo:
-    """What the header of a frame says, without its pixels."""
+    """What the header of a frame says; no pixel is read.
+
+    Parameters
+    ----------
+    path : path
+        As for `open_frame`.
+
+    Returns
+    -------
+    FrameInfo
+
+    Raises
+    ------
+    FrameFileError
+        The file is missing, damaged, cut off, or not a frame; the message says which.
+    """
+    path = Path(path)
+    magic = read_magic(path)
+    form = detect(path, magic)
+    if form == "raw":
+        from calibkit.io.raw import read_raw_info
+
+        return read_raw_info(path, magic)
+    if form == "picture":
+        from calibkit.io.pictures import read_picture_info
+
+        return read_picture_info(path)
     from calibkit.io.fits import read_layout
 
-    path = Path(path)
-    return read_layout(path, gzipped=_begins(path) == b"\x1f\x8b")[1]
-
-
-def _begins(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(2)
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror})"
-        raise FrameFileError(msg) from error
+    return read_layout(path, gzipped=form == "fits.gz")[1]

@@ -283,6 +283,10 @@ class FitsSource:
         rows = self._rows(top + y0, top + y1)
         return rows if right - left == rows.shape[1] else np.ascontiguousarray(rows[:, left:right])
 
+    def complete_info(self) -> FrameInfo:
+        """The info; a FITS header leaves nothing open."""
+        return self.info
+
     def _rows(self, y0: int, y1: int) -> np.ndarray:
         layout = self._layout
         if layout.tiled:

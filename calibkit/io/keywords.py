@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from calibkit.errors import FrameFileError
+from calibkit.cfa.pattern import Pattern
+from calibkit.errors import FrameFileError, SettingError
 from calibkit.io.cards import Header
 
 KIND = ("IMAGETYP", "IMAGETYPE", "FRAMETYP", "FRAME", "OBSTYPE", "IMTYPE", "ESO DPR TYPE", "PICTTYPE")
@@ -35,6 +36,8 @@ CAMERA = ("INSTRUME", "CAMERA", "CAMNAME", "DETNAM", "DETECTOR")
 SATURATION = ("SATURATE", "SATLEVEL", "SATURLEV", "MAXLIN")
 READ_NOISE = ("RDNOISE", "READNOIS", "READNOISE", "RON")
 PATTERN = ("BAYERPAT", "CFAPAT", "BAYER", "COLORTYP")
+#: What programs write into BAYERPAT when there is no pattern.
+NO_PATTERN = ("", "NONE", "MONO", "N/A", "NO", "0", "FALSE")
 
 #: SBIG's PICTTYPE numbers.
 _PICTTYPE = {1: "light", 2: "bias", 3: "dark", 4: "flat"}
@@ -43,7 +46,6 @@ _SETTING_WORDS = re.compile(r"sensor|camera|setting|iso\b|gain value", re.IGNORE
 _LEADING_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 _SECTION = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]$")
 _OLD_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{2})$")
-_CFA_LETTERS = re.compile(r"[RGBCMYEWK]+$")
 
 
 def frame_facts(header: Header, *, shape: tuple[int, int], dtype: np.dtype, path: object) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def frame_facts(header: Header, *, shape: tuple[int, int], dtype: np.dtype, path
         "filter": filter_of(header),
         "time": time_of(header),
         "camera": _text(header, CAMERA),
-        "cfa": pattern_text(header, height=shape[0], origin=(y0, x0), path=path),
+        "cfa": pattern_of_header(header, height=shape[0], origin=(y0, x0), path=path).text,
         "saturation": saturation_of(header, dtype),
         "pedestal": pedestal_of(header),
         "binning": binning_of(header),
@@ -101,7 +103,7 @@ def kind_of(header: Header) -> tuple[str, str]:
         value = header.get(keyword)
         if value is None or isinstance(value, bool):
             continue
-        kind = _PICTTYPE.get(value, "") if isinstance(value, int) else kind_from_text(str(value))
+        kind = _PICTTYPE.get(value, "") if keyword == "PICTTYPE" else kind_from_text(str(value))
         if kind:
             return kind, f"{keyword} = {value!r}"
     return "", ""
@@ -170,14 +172,16 @@ def time_of(header: Header) -> np.datetime64:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", date):
             clock = _text(header, ("TIME-OBS", "UT", "UTC", "UT-OBS"))
             date = f"{date}T{clock}" if re.fullmatch(r"\d\d:\d\d:\d\d(\.\d*)?", clock) else date
+        if not re.match(r"(1[89]|2[01])\d\d-\d\d-\d\d", date):  # what fits into nanoseconds
+            continue
         try:
-            return np.datetime64(date.replace(" ", "T"), "ns") if date else np.datetime64("NaT", "ns")
+            return np.datetime64(date.replace(" ", "T"), "ns")
         except ValueError:
             continue
     day = _number(header.get("MJD-OBS"))
     if not math.isfinite(day):
         day = _number(header.get("JD")) - 2400000.5
-    if 0 < day < 200000:
+    if 0 < day < 100000:
         return np.datetime64("1858-11-17", "ns") + np.timedelta64(round(day * 86400e3), "ms")
     return np.datetime64("NaT", "ns")
 
@@ -185,12 +189,12 @@ def time_of(header: Header) -> np.datetime64:
 def binning_of(header: Header) -> tuple[int, int]:
     """Binning as (rows, columns)."""
     for y, x in (("YBINNING", "XBINNING"), ("CCDYBIN", "CCDXBIN")):
-        by, bx = _number(header.get(y)), _number(header.get(x))
-        if by >= 1 and bx >= 1:
-            return int(by), int(bx)
+        binning = _whole(header, y, 0), _whole(header, x, 0)
+        if min(binning) >= 1:
+            return binning
     for keyword in ("CCDSUM", "BINNING"):
-        numbers = [int(n) for n in re.findall(r"\d+", str(header.get(keyword) or ""))]
-        if numbers and min(numbers) >= 1:
+        numbers = [int(n) for n in re.findall(r"\d+", str(header.get(keyword) or "")[:20])]
+        if numbers and 1 <= min(numbers) <= max(numbers) <= 99:
             return numbers[-1], numbers[0]
     return 1, 1
 
@@ -225,8 +229,7 @@ def pedestal_of(header: Header) -> float:
 
 def subframe_origin(header: Header) -> tuple[int, int]:
     """Sensor pixel (y, x), in binned pixels, of the first stored pixel."""
-    y, x = (_number(header.get(keyword)) for keyword in ("YORGSUBF", "XORGSUBF"))
-    return (int(y) if y >= 0 else 0), (int(x) if x >= 0 else 0)
+    return _whole(header, "YORGSUBF", 0), _whole(header, "XORGSUBF", 0)
 
 
 def active_area(header: Header, shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -241,46 +244,58 @@ def active_area(header: Header, shape: tuple[int, int]) -> tuple[int, int, int, 
 
 
 def is_pattern(text: str) -> bool:
-    """Whether *text* can only be a colour pattern: 2 × 2 letters with two greens or four colours, or X-Trans."""
+    """Whether *text* can only be a Bayer pattern: red, blue and, on a diagonal, two greens."""
     text = text.strip().upper()
-    if not _CFA_LETTERS.match(text):
-        return False
-    if len(text) == 36:
-        return set(text) == {"R", "G", "B"}
-    return len(text) == 4 and (sorted(text) == ["B", "G", "G", "R"] or len(set(text)) == 4)
+    return sorted(text) == ["B", "G", "G", "R"] and (text[0] == text[3] or text[1] == text[2])
 
 
-def pattern_text(header: Header, *, height: int, origin: tuple[int, int], path: object = "") -> str:
-    """Colour pattern anchored at sensor pixel (0, 0), "" when the frame has none.
+def pattern_of_header(
+    header: Header, *, height: int, origin: tuple[int, int] = (0, 0), path: object = ""
+) -> Pattern:
+    """Colour pattern anchored at sensor pixel (0, 0); mono when the header names none.
 
-    The pattern is stated for the first pixel of the picture as displayed. With ROWORDER = BOTTOM-UP that
-    picture's top row is the file's last, so the height decides which pattern row the file begins with.
+    Parameters
+    ----------
+    header : Header
+    height : int
+        Rows stored in the file.
+    origin : (int, int)
+        Sensor pixel (y, x) of the first stored pixel.
+    path : object
+        For the message.
+
+    Raises
+    ------
+    FrameFileError
+        BAYERPAT names something that is not a pattern.
+
+    Notes
+    -----
+    XBAYROFF and YBAYROFF say at which pixel of the pattern the picture begins. The pattern is stated for
+    the picture as displayed: with ROWORDER = BOTTOM-UP its top row is the file's last, so the height decides
+    with which row of the pattern the file begins. Without ROWORDER the file's first row counts as the top,
+    which is how capture programs that do not write it mean it.
     """
-    text = ""
+    pattern = Pattern()
     for keyword in (*PATTERN, "FILTER"):
-        value = str(header.get(keyword) or "").strip().upper()
-        if is_pattern(value):
-            text = value
+        text = str(header.get(keyword) or "").strip().upper()
+        if keyword == "BAYERPAT" and text not in NO_PATTERN:
+            try:
+                pattern = Pattern(text)
+            except SettingError as error:
+                msg = f"{path}: BAYERPAT = {text!r}: {error}"
+                raise FrameFileError(msg) from error
             break
-        if keyword == "BAYERPAT" and value not in ("", "NONE", "MONO", "N/A", "0"):
-            msg = f"{path}: BAYERPAT = {value!r} is not a colour pattern that is known (RGGB, GBRG, GMCY …)"
-            raise FrameFileError(msg)
-    if not text:
-        return ""
-    period = 6 if len(text) == 36 else 2
-    rows = [text[i : i + period] for i in range(0, len(text), period)]
-    dy, dx = (
-        int(_number(header.get(name)) or 0) if name in header else 0 for name in ("YBAYROFF", "XBAYROFF")
-    )
-    flipped = str(header.get("ROWORDER") or "").strip().upper() == "BOTTOM-UP"
-    y0, x0 = origin
-    cell = []
-    for y in range(period):
-        stored = y - y0
-        shown = height - 1 - stored if flipped else stored
-        row = rows[(shown + dy) % period]
-        cell.append("".join(row[(x - x0 + dx) % period] for x in range(period)))
-    return "/".join(cell) if period == 6 else "".join(cell)
+        if is_pattern(text):
+            pattern = Pattern(text)
+            break
+    if pattern.is_mono:
+        return pattern
+    pattern = pattern.shifted(*(_whole(header, name, 0, low=-(2**20)) for name in ("YBAYROFF", "XBAYROFF")))
+    if str(header.get("ROWORDER") or "").strip().upper() == "BOTTOM-UP":
+        rows, period = pattern.letters, pattern.period[0]
+        pattern = Pattern("/".join(rows[(height - 1 - y) % period] for y in range(period)))
+    return pattern.shifted(-origin[0], -origin[1])
 
 
 def _number(value: Any) -> float:
@@ -291,6 +306,12 @@ def _number(value: Any) -> float:
         return float(value)
     match = _LEADING_NUMBER.match(str(value))
     return float(match[1]) if match else math.nan
+
+
+def _whole(header: Header, name: str, default: int, *, low: int = 0, high: int = 2**20) -> int:
+    """A whole number within *low* and *high*, else *default*."""
+    value = _number(header.get(name))
+    return int(value) if low <= value <= high else default
 
 
 def _positive(header: Header, names: tuple[str, ...]) -> float:

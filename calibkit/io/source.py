@@ -57,6 +57,9 @@ class FrameSource(Protocol):
     def read(self, y0: int, y1: int, *, area: str = "active") -> np.ndarray:
         """Rows ``y0:y1`` of the active area (or of the ``"full"`` frame), native byte order."""
 
+    def complete_info(self) -> FrameInfo:
+        """The info with what only the pixels' decoder knows: black and white level of camera RAW."""
+
 
 class StackSource:
     """Frames of one size read together by rows.
