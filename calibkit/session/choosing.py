@@ -26,6 +26,7 @@ class Choice:
     group: Group | None
     text: str
     scale: float | None = None
+    unchecked: tuple[str, ...] = ()  # what neither side says enough about
 
 
 def choose_bias(target: Group, groups: Sequence[Group], limits: Tolerances) -> Choice:
@@ -138,8 +139,8 @@ def _best(
     if best.unchecked:
         text += "; not checked: " + ", ".join(best.unchecked)
     if len(fits) > 1:
-        text += f"; nearer than {listed([result.group.name for result in fits[1:]])}"
-    return Choice(best.group, text)
+        text += f"; before {listed([result.group.name for result in fits[1:]])}"
+    return Choice(best.group, text, unchecked=tuple(best.unchecked))
 
 
 def _facts(group: Group) -> str:

@@ -19,7 +19,7 @@ _APPLIED = {
     "flat": ("FLATCOR", "FLAT_CORRECT", "FLATDIV"),
 }
 _SEXAGESIMAL = re.compile(r"\s*([+-]?)\s*(\d+)[:\s°d]+(\d+)(?:[:\s'm]+(\d+(?:\.\d*)?))?")
-_DATE = re.compile(r"\d{4}-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?")
 
 
 def text_of(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
@@ -87,9 +87,11 @@ def clock_offset(header: Mapping[str, Any], time: np.datetime64) -> float:
     """Hours from the frame's time to local time, from DATE-LOC or the longitude; NaN when neither is said."""
     local = _DATE.match(str(header.get("DATE-LOC") or "").strip())
     if local and not np.isnat(time):
-        hours = (
-            float((np.datetime64(local[0].replace(" ", "T"), "ns") - time) / np.timedelta64(1, "s")) / 3600
-        )
+        try:
+            gap = np.datetime64(local[0].replace(" ", "T"), "ns") - time
+        except ValueError:  # "0000-00-00T00:00:00" of a program without a clock
+            return longitude_of(header) / 15
+        hours = float(gap / np.timedelta64(1, "h"))
         if abs(hours) <= 15:
             return hours
     return longitude_of(header) / 15

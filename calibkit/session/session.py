@@ -131,6 +131,11 @@ class Session:
             for group in self.groups
             if group.kind == "light" and group.master
         ]
+        warnings += [
+            f"{match.light.name}: the {role} cannot be checked: {', '.join(facts)}"
+            for match in self.matches
+            for role, facts in match.unchecked.items()
+        ]
         if self.groups and not any(group.kind == "light" for group in self.groups):
             warnings.append("there are no lights here: masters can be made, nothing can be calibrated")
         return warnings
