@@ -91,7 +91,7 @@ def clock_offset(header: Mapping[str, Any], time: np.datetime64) -> float:
             gap = np.datetime64(local[0].replace(" ", "T"), "ns") - time
         except ValueError:  # "0000-00-00T00:00:00" of a program without a clock
             return longitude_of(header) / 15
-        hours = float(gap / np.timedelta64(1, "h"))
+        hours = round(4 * float(gap / np.timedelta64(1, "h"))) / 4
         if abs(hours) <= 15:
             return hours
     return longitude_of(header) / 15

@@ -80,7 +80,7 @@ def test_longitude(header: dict[str, Any], degrees: float) -> None:
 def test_local_time_of_the_capture_program_goes_before_longitude() -> None:
     time = np.datetime64("2024-01-01T22:00:00", "ns")
     header = {"DATE-LOC": "2024-01-02T08:00:00.123", "SITELONG": 0.0}
-    assert clock_offset(header, time) == pytest.approx(10.0)
+    assert clock_offset(header, time) == 10.0
     assert clock_offset({"DATE-LOC": "0000-00-00T00:00:00", "SITELONG": 15.0}, time) == 1.0
 
 
