@@ -21,6 +21,7 @@ _PUBLIC = {
     "calibration": ("calibrate",),
     "noise": ("measure_gain", "measure_read_noise"),
     "darkscale": ("measure_dark_scale",),
+    "darkcurrent": ("fit_dark_current",),
     "interference": ("find_interference", "line_structure"),
     "defects": ("find_defects", "repair"),
     "colour": ("channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"),
