@@ -7,6 +7,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +82,8 @@ def open_stack(
     sources = [io.open_frame(path) for path in _listed(paths)]
     infos = [source.info for source in sources]
     _refuse_mixture(infos, mixed=mixed)
+    for source in sources[1:]:  # ten thousand headers would take more memory than the pixels being worked on
+        source.info = replace(source.info, header={})
     dtype = np.result_type(*{info.dtype for info in infos})
     stack = StackSource(sources, area=area, dtype=dtype)
     array = _lazy_array(stack, period=Pattern(infos[0].cfa).period[0])
