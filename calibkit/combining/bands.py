@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from calibkit import flags as fl
-from calibkit.combining.plan import Plan
+from calibkit.combining.plan import Plan, critical_values
 from calibkit.combining.reading import Band
 
 #: Bytes of samples in a chunk: a part of the second-level cache.
 CHUNK_BYTES = 512 * 1024
 #: Bytes of samples that are sorted at a time: a part of the first-level cache.
-BLOCK_BYTES = 16 * 1024
+BLOCK_BYTES = 24 * 1024
 
 #: Output name → type, one value per pixel.
 OUTPUTS = {
@@ -29,78 +29,299 @@ OUTPUTS = {
 class Workspace:
     """The arrays that one thread works in, used again for every chunk."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, dtype: np.dtype, width: int) -> None:
         from calibkit.kernels.sorting import network
 
-        n, size = plan.n_frames, plan.dtype.itemsize
-        self.chunk = max(256, min(CHUNK_BYTES // (n * size), 16384) // 64 * 64)
-        block = max(16, min(BLOCK_BYTES // (n * size), 512) // 16 * 16)
-        self.x = np.empty((n, self.chunk), plan.dtype)
-        self.state = np.empty((n, self.chunk), np.uint8)
-        self.scratch = np.empty((n, block), plan.dtype)
-        self.counts = np.empty(block, np.int64)
+        n, size = plan.n_frames, dtype.itemsize
+        chunk = max(256, min(CHUNK_BYTES // (n * size), 16384) // 64 * 64)
+        #: The averaged sigma wants whole rows, or equal parts of them.
+        self.by_row = plan.rejection.name == "averaged_sigma"
+        if self.by_row:
+            parts = max(1, min(round(width / chunk), width // 512))
+            chunk = -(-width // parts)
+        # An odd number of cache lines per row keeps the rows out of each other's way in the cache.
+        self.chunk = chunk
+        lines = -(-chunk * size // 64) | 1
+        self.row = lines * 64 // size
+        block = max(16, min(BLOCK_BYTES // (n * size), 1024) // 16 * 16)
+        self.dtype = dtype
+        self.x = np.empty((n, self.row), dtype)
+        self.s = np.empty((n, self.row), dtype)
+        self.block = np.empty((n, block), dtype)
+        self.state = np.empty((n, self.row), np.uint8)
         self.steps = network(n)
-        self.mean = np.empty(self.chunk)
-        self.scatter = np.empty(self.chunk)
-        self.median = np.empty(self.chunk)
+        self.middle_steps = network(n, ((n - 1) // 2, n // 2))
+        self.count = np.empty(chunk, np.int32)
+        self.first = np.empty(chunk, np.int32)
+        self.last = np.empty(chunk, np.int32)
+        self.mean = np.empty(chunk)
+        self.scatter = np.empty(chunk)
+        self.value = np.empty(chunk)
+        self.work = np.empty(chunk)
+
+    def chunks(self, rows: int, width: int) -> list[tuple[int, int]]:
+        """(offset, size) of the chunks of a band."""
+        if self.by_row:
+            return [
+                (y * width + x, min(self.chunk, width - x))
+                for y in range(rows)
+                for x in range(0, width, self.chunk)
+            ]
+        total = rows * width
+        return [(start, min(self.chunk, total - start)) for start in range(0, total, self.chunk)]
 
 
-def combine_band(
-    band: Band,
-    plan: Plan,
-    out: dict[str, np.ndarray],
-    stopped: Callable[[], bool],
-    work: Workspace | None = None,
-) -> np.ndarray:
-    """Combine *band* into the arrays *out* (rows, x).
+class BandCombiner:
+    """Combines bands of one stack, one after the other, in one thread."""
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (frame, 3): samples rejected low, rejected high and missing in each frame.
-    """
-    from calibkit.kernels import rejection, stacking
+    def __init__(self, plan: Plan, dtype: np.dtype, width: int, *, flagged: bool) -> None:
+        self.plan = plan
+        self.work = Workspace(plan, plan.working_dtype(dtype, flagged=flagged), width)
+        self.width = width
+        self._channel: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.empty(0, np.uint8))
 
-    work = work or Workspace(plan)
-    n = plan.n_frames
-    values = band.values.reshape(n, -1)
-    flat = {name: array.reshape(-1) for name, array in out.items()}
-    frames = np.zeros((n, 3), np.int64)
-    for start in range(0, values.shape[1], work.chunk):
-        if stopped():
-            break
-        part = slice(start, min(start + work.chunk, values.shape[1]))
-        size = part.stop - part.start
-        x, state = work.x[:, :size], work.state[:, :size]
-        mean, scatter, median = work.mean[:size], work.scatter[:size], work.median[:size]
-        kept, low, high = (flat[name][part] for name in ("n_kept", "rejected_low", "rejected_high"))
-        stacking.load(values[:, part], x, state)
-        if band.flags is not None:
-            flags = band.flags.reshape(n, -1)[:, part]
-            stacking.drop_flagged(flags, fl.BAD, fl.REPAIRED, fl.NO_DATA, x, state)
-        if plan.reject.kernel:
-            reject = getattr(rejection, plan.reject.kernel)
-            reject(
-                x,
-                state,
-                work.steps,
-                work.scratch,
-                work.counts,
-                plan.low,
-                plan.high,
-                plan.iterations,
-                plan.keep,
+    def combine(
+        self, band: Band, y0: int, out: dict[str, np.ndarray], stopped: Callable[[], bool] = lambda: False
+    ) -> np.ndarray:
+        """Combine *band*, which starts at row *y0* of the stack, into the zeroed arrays *out* (rows, x).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (frame, 3): samples rejected low, rejected high and missing in each frame.
+        """
+        n = self.plan.n_frames
+        rows = band.values.shape[1]
+        values = band.values.reshape(n, -1)
+        flags = None if band.flags is None else band.flags.reshape(n, -1)
+        variance = None if band.variance is None else band.variance.reshape(n, -1)
+        flat = {name: array.reshape(-1) for name, array in out.items()}
+        channel = self._channels(y0, rows)
+        frames = np.zeros((n, 3), np.int64)
+        for offset, size in self.work.chunks(rows, self.width):
+            if stopped():
+                break
+            self._chunk(values, flags, variance, channel, offset, size, flat, frames)
+        return frames
+
+    def _channels(self, y0: int, rows: int) -> np.ndarray:
+        """Channel number of every pixel of a band."""
+        period_y, period_x = self.plan.cell.shape
+        key = (y0 % period_y, rows)
+        if self._channel[0] != key:
+            y = (y0 + np.arange(rows)) % period_y
+            x = np.arange(self.width) % period_x
+            self._channel = (key, self.plan.cell[y[:, None], x].astype(np.uint8).reshape(-1))
+        return self._channel[1]
+
+    def _chunk(
+        self,
+        values: np.ndarray,
+        flags: np.ndarray | None,
+        variance: np.ndarray | None,
+        channel: np.ndarray,
+        offset: int,
+        size: int,
+        out: dict[str, np.ndarray],
+        frames: np.ndarray,
+    ) -> None:
+        from calibkit.kernels import samples, sorting, stacking
+
+        plan, work = self.plan, self.work
+        count, first, last = work.count, work.first, work.last
+        x, x_offset, missing = self._load(values, flags, channel, offset, size, frames)
+        rejecting = plan.rejection.kernel != ""
+        complete = missing == 0
+        if complete:
+            count[:size] = plan.n_frames
+        simple = complete and not rejecting and plan.method in ("mean", "sum")
+        only_middle = complete and not rejecting and plan.method == "median"
+        if not simple:
+            steps = work.middle_steps if only_middle else work.steps
+            sorting.sort_samples(x, x_offset, size, steps, work.block, work.s)
+        if not complete:
+            samples.count_present(work.s, size, count)
+        if complete:
+            samples.moments(x, x_offset, size, count, True, work.mean, work.scatter)
+        else:
+            samples.moments(work.s, 0, size, count, False, work.mean, work.scatter)
+        stacking.open_window(size, count, first, last)
+        if rejecting:
+            self._reject(x, x_offset, channel, offset, size)
+            stacking.moments_of_kept(work.s, size, count, first, last, work.mean, work.scatter)
+        stateful = plan.weight is not None or flags is not None or variance is not None
+        if stateful:
+            stacking.mark_missing(x, x_offset, size, work.state)
+        if rejecting:
+            stacking.mark_rejected(
+                x, x_offset, work.s, size, count, first, last, frames, work.state, stateful
             )
-        stacking.count_states(state, kept, low, high, frames)
-        stacking.mean_and_scatter(x, state, kept, mean, scatter)
-        signal = mean
-        if plan.method == "median":
-            rejection.median_of_kept(x, state, work.steps, work.scratch, work.counts, median)
-            signal = median
-        flat["signal"][part] = signal
-        flat["variance"][part] = (
-            scatter / np.maximum(kept, 1) * (np.pi / 2 if plan.method == "median" else 1.0)
+        value = self._value(x, x_offset, channel, offset, size)
+        factor = plan.scatter_factor
+        if variance is not None:
+            ones = np.ones((plan.n_frames, plan.channels))
+            weight = ones if plan.weight is None else plan.weight
+            scale = ones if plan.scale is None else plan.scale
+            stacking.carried(variance, offset, size, work.state, weight, scale, channel, offset, work.scatter)
+            factor = plan.carried_factor
+        gain = float(plan.n_frames) if plan.method == "sum" else 1.0
+        stacking.store(
+            size,
+            offset,
+            first,
+            last,
+            count,
+            value,
+            work.scatter,
+            factor,
+            gain,
+            out["signal"],
+            out["variance"],
+            out["n_kept"],
+            out["rejected_low"],
+            out["rejected_high"],
         )
-        if not kept.all():
-            flat["flags"][part][kept == 0] = fl.NO_DATA
-    return frames
+        if flags is not None:
+            stacking.common_flags(flags, offset, size, work.state, out["flags"], offset)
+        if plan.saturation == plan.saturation and not simple:
+            self._flag_saturated(size, offset, out)
+        if not complete:
+            self._fill_empty(values, flags, channel, offset, size, out)
+
+    def _load(
+        self,
+        values: np.ndarray,
+        flags: np.ndarray | None,
+        channel: np.ndarray,
+        offset: int,
+        size: int,
+        frames: np.ndarray,
+    ) -> tuple[np.ndarray, int, int]:
+        """The samples as the kernels want them, where they start, and how many are missing."""
+        from calibkit.kernels import samples
+
+        plan, work = self.plan, self.work
+        if values.dtype == work.dtype == np.uint16:
+            return values, offset, 0
+        if plan.scale is None:
+            missing = samples.load(values, offset, size, work.x, frames[:, 2])
+        else:
+            missing = samples.load_scaled(
+                values, offset, size, plan.scale, plan.zero, channel, work.x, frames[:, 2]
+            )
+        if flags is not None:
+            missing += samples.drop_flagged(
+                flags, offset, size, fl.BAD, fl.REPAIRED, fl.NO_DATA, work.x, frames[:, 2]
+            )
+        return work.x, 0, missing
+
+    def _reject(self, x: np.ndarray, x_offset: int, channel: np.ndarray, offset: int, size: int) -> None:
+        """Narrow the windows by the rejection method."""
+        from calibkit.kernels import rejection, rejection_noise, rejection_robust
+
+        plan, work = self.plan, self.work
+        module, name = plan.rejection.kernel.split(".")
+        kernel = getattr(
+            {"rejection": rejection, "rejection_robust": rejection_robust}.get(module, rejection_noise), name
+        )
+        head = (work.s, size, work.count, work.mean, work.scatter, work.first, work.last)
+        limits = (plan.low, plan.high, plan.iterations, plan.keep)
+        match plan.rejection.name:
+            case "sigma" | "mean_sigma":
+                kernel(*head, *limits, plan.rejection.name == "mean_sigma")
+            case "gesd":
+                kernel(*head, *self._critical(size), plan.keep)
+            case "averaged_sigma":
+                kernel(*head, *limits, work.work)
+            case "noise_model":
+                noise = plan.noise
+                if noise.same_in_all_frames:
+                    kernel(*head, *limits, noise.floor[0], noise.slope[0], noise.zero[0], channel, offset)
+                else:
+                    rejection_noise.reject_frame_noise(
+                        x,
+                        x_offset,
+                        work.s,
+                        size,
+                        work.count,
+                        work.first,
+                        work.last,
+                        *limits,
+                        noise.floor,
+                        noise.slope,
+                        noise.zero,
+                        channel,
+                        offset,
+                    )
+            case _:
+                kernel(*head, *limits)
+
+    def _critical(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Limits of the ESD test for the counts of a chunk, and the row of each pixel's."""
+        counts, row = np.unique(self.work.count[:size], return_inverse=True)
+        rows = [critical_values(int(k), self.plan.low, self.plan.high) for k in counts]
+        table = np.zeros((len(rows), max(len(r) for r in rows)))
+        for line, values in zip(table, rows, strict=True):
+            line[: len(values)] = values
+        return table, row.astype(np.int32)
+
+    def _value(self, x: np.ndarray, x_offset: int, channel: np.ndarray, offset: int, size: int) -> np.ndarray:
+        from calibkit.kernels import stacking
+
+        plan, work = self.plan, self.work
+        if plan.method == "median":
+            stacking.median_of_kept(work.s, size, work.first, work.last, work.value)
+            return work.value
+        if plan.method in ("minimum", "maximum"):
+            highest = plan.method == "maximum"
+            stacking.end_of_kept(work.s, size, work.first, work.last, highest, work.value)
+            return work.value
+        if plan.weight is not None:
+            stacking.weighted(
+                x,
+                x_offset,
+                size,
+                work.state,
+                plan.weight,
+                plan.relative,
+                channel,
+                offset,
+                work.value,
+                work.scatter,
+            )
+            return work.value
+        return work.mean
+
+    def _flag_saturated(self, size: int, offset: int, out: dict[str, np.ndarray]) -> None:
+        """Flag pixels at least half of whose samples are saturated."""
+        work = self.work
+        middle = work.s[self.plan.n_frames // 2, :size]
+        if (middle >= self.plan.saturation).any():
+            count = work.count[:size]
+            middle = work.s[np.maximum(count, 1) // 2, np.arange(size)]
+            full = (middle >= self.plan.saturation) & (count > 0)
+            out["flags"][offset : offset + size][full] |= fl.SATURATED
+
+    def _fill_empty(
+        self,
+        values: np.ndarray,
+        flags: np.ndarray | None,
+        channel: np.ndarray,
+        offset: int,
+        size: int,
+        out: dict[str, np.ndarray],
+    ) -> None:
+        """Where every sample is missing: the median of the flagged ones, or no data."""
+        empty = offset + np.flatnonzero(self.work.count[:size] == 0)
+        if empty.size == 0:
+            return
+        plan = self.plan
+        there = values[:, empty].astype(np.float64)
+        if plan.scale is not None:
+            there = there * plan.scale[:, channel[empty]] + plan.zero[:, channel[empty]]
+        there[~np.isfinite(there)] = np.nan
+        some = np.isfinite(there).any(axis=0)
+        fallback = np.full(empty.size, np.nan)
+        fallback[some] = np.nanmedian(there[:, some], axis=0)
+        out["signal"][empty] = fallback * (plan.n_frames if plan.method == "sum" else 1)
+        out["flags"][empty] |= np.where(some, fl.REJECTED_ALL, fl.NO_DATA).astype(np.uint16)

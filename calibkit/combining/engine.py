@@ -46,23 +46,27 @@ def combine(
         msg = f"method={method!r} is not known; choose mean or median"
         raise SettingError(msg)
     rejection = REJECTIONS[chosen]
+    ones = np.ones(n + 1)
     plan = Plan(
         method=method,
-        reject=rejection,
+        rejection=rejection,
         low=rejection.low if low is None else float(low),
         high=rejection.high if high is None else float(high),
         iterations=rejection.iterations if max_iterations is None else int(max_iterations),
         keep=rejection.keep if keep is None else int(keep),
         n_frames=n,
-        dtype=working_dtype(reader.dtype),
+        cell=np.zeros((1, 1), np.uint8),
+        scale=None,
+        zero=None,
+        weight=None,
+        relative=None,
+        noise=None,
+        scatter_factor=ones * (np.pi / 2 if method == "median" else 1.0),
+        carried_factor=ones * (np.pi / 2 if method == "median" else 1.0),
+        saturation=float("nan"),
     )
     outputs, frames = run_bands(reader, plan, progress)
     return _result(stack, plan, outputs, frames)
-
-
-def working_dtype(dtype: np.dtype) -> np.dtype:
-    """float32 where it holds every value of *dtype*, float64 otherwise."""
-    return np.dtype(np.float32 if np.can_cast(dtype, np.float32, casting="safe") else np.float64)
 
 
 def _result(
@@ -86,7 +90,7 @@ def _result(
     step = {
         "step": "combine",
         "method": plan.method,
-        "reject": plan.reject.name,
+        "reject": plan.rejection.name,
         "low": plan.low,
         "high": plan.high,
         "inputs": [str(name) for name in np.atleast_1d(stack.coords["file"].values)]

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from calibkit.combining.bands import OUTPUTS, Workspace, combine_band
+from calibkit.combining.bands import OUTPUTS, BandCombiner
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import StackReader
 from calibkit.memory import band_rows, worker_count
@@ -41,11 +41,11 @@ def run_bands(
     def work(y0: int) -> np.ndarray:
         if stop.is_set():
             return np.zeros((n, 3), np.int64)
-        if not hasattr(local, "space"):
-            local.space = Workspace(plan)
+        if not hasattr(local, "combiner"):
+            local.combiner = BandCombiner(plan, reader.dtype, width, flagged=reader.has_flags)
         y1 = min(y0 + rows, height)
         out = {name: array[y0:y1] for name, array in outputs.items()}
-        return combine_band(reader.read(y0, y1), plan, out, stop.is_set, local.space)
+        return local.combiner.combine(reader.read(y0, y1), y0, out, stop.is_set)
 
     frames = np.zeros((n, 3), np.int64)
     what = f"combine {n} frames"

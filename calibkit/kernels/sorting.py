@@ -19,8 +19,11 @@ from calibkit.kernels._jit import kernel
 
 
 @lru_cache(maxsize=64)
-def network(count: int) -> np.ndarray:
-    """Compare-and-swap steps that sort *count* values, as an int32 array of shape (steps, 2)."""
+def network(count: int, wanted: tuple[int, ...] | None = None) -> np.ndarray:
+    """Compare-and-swap steps that sort *count* values, as an int32 array of shape (steps, 2).
+
+    With *wanted*, steps that do not bear on the values of these ranks are left out.
+    """
     steps: list[np.ndarray] = []
     if count > 1:
         top = 1 << ((count - 1).bit_length() - 1)
@@ -33,7 +36,17 @@ def network(count: int) -> np.ndarray:
                 steps.append(np.stack([first, first + d], axis=1))
                 d, q, r = q - p, q >> 1, p
             p >>= 1
-    return np.concatenate(steps).astype(np.int32) if steps else np.empty((0, 2), np.int32)
+    table = np.concatenate(steps).astype(np.int32) if steps else np.empty((0, 2), np.int32)
+    if wanted is None:
+        return table
+    needed = np.zeros(count, bool)
+    needed[list(wanted)] = True
+    used = np.zeros(len(table), bool)
+    for index in range(len(table) - 1, -1, -1):
+        a, b = table[index]
+        if needed[a] or needed[b]:
+            used[index] = needed[a] = needed[b] = True
+    return table[used]
 
 
 @kernel
@@ -45,5 +58,23 @@ def sort_block(block, width, steps):
         for i in range(width):
             a = upper[i]
             b = lower[i]
-            upper[i] = a if a < b else b
-            lower[i] = b if a < b else a
+            upper[i] = a if a < b else b  # noqa: FURB136 (compiles to one vector instruction, min() to two)
+            lower[i] = b if a < b else a  # noqa: FURB136
+
+
+@kernel
+def sort_samples(x, offset, size, steps, block, s):
+    """Sort the samples of *size* pixels of *x* (samples, pixels) from *offset* on into *s*, through *block*."""
+    for start in range(0, size, block.shape[1]):
+        width = min(block.shape[1], size - start)
+        for f in range(x.shape[0]):
+            source = x[f, offset + start : offset + start + width]
+            target = block[f]
+            for i in range(width):
+                target[i] = source[i]
+        sort_block(block, width, steps)
+        for f in range(x.shape[0]):
+            source = block[f]
+            target = s[f, start : start + width]
+            for i in range(width):
+                target[i] = source[i]

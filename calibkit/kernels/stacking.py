@@ -1,8 +1,8 @@
-"""From a band of frames to one value per pixel: loading samples and combining the ones that are kept.
+"""One value per pixel from the samples that are kept, with its variance.
 
-The working arrays are ``x`` (samples, pixels), float32 or float64, and ``state`` of the same shape,
-uint8: `KEPT`, rejected as `LOW` or as `HIGH`, or `MISSING` (not finite, or flagged as bad).
-Missing samples are +inf in ``x``, so that they sort last.
+The arrays are those of `calibkit.kernels.rejection`; outputs are flat, written from *offset* on.
+``state`` (frame, pixel) says what became of each sample: 0 kept, 1 rejected low, 2 rejected high, 3
+missing.
 """
 
 from __future__ import annotations
@@ -10,90 +10,207 @@ from __future__ import annotations
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-
-KEPT, LOW, HIGH, MISSING = 0, 1, 2, 3
-
-
-@kernel
-def load(band, x, state):
-    """Copy *band* (samples, pixels) into *x*; samples that are not finite are missing."""
-    for f in range(band.shape[0]):
-        source = band[f]
-        target = x[f]
-        mark = state[f]
-        for i in range(source.size):
-            value = target.dtype.type(source[i])
-            good = np.isfinite(value)
-            target[i] = value if good else np.inf
-            mark[i] = 0 if good else 3
+from calibkit.kernels.rejection import middle, spread
 
 
 @kernel
-def load_scaled(band, scale, offset, channel, x, state):
-    """`load`, with each sample times ``scale[frame, channel]`` plus ``offset[frame, channel]``."""
-    for f in range(band.shape[0]):
-        source = band[f]
-        target = x[f]
-        mark = state[f]
-        for i in range(source.size):
-            c = channel[i]
-            value = target.dtype.type(source[i] * scale[f, c] + offset[f, c])
-            good = np.isfinite(value)
-            target[i] = value if good else np.inf
-            mark[i] = 0 if good else 3
+def open_window(size, count, first, last):
+    """Keep every sample."""
+    for i in range(size):
+        first[i] = 0
+        last[i] = count[i]
 
 
 @kernel
-def drop_flagged(flags, bad, repaired, no_data, x, state):
-    """Make samples whose flags say that they are no measurement missing."""
-    for f in range(flags.shape[0]):
-        for i in range(flags.shape[1]):
-            flag = flags[f, i]
-            if (flag & bad) != 0 and ((flag & repaired) == 0 or (flag & no_data) != 0):
-                x[f, i] = np.inf
-                state[f, i] = 3
+def moments_of_kept(s, size, count, first, last, mean, scatter):
+    """Correct mean and scatter where samples were rejected."""
+    for i in range(size):
+        k = last[i] - first[i]
+        if k < count[i]:
+            if k > 0:
+                mean[i], scatter[i] = spread(s, i, first[i], last[i])
+            if k < 2:
+                scatter[i] = np.nan
 
 
 @kernel
-def count_states(state, kept, low, high, frames):
-    """Count what became of the samples: per pixel into *kept*, *low*, *high*; per frame added to *frames*.
+def median_of_kept(s, size, first, last, value):
+    """Median of the kept samples; the mean of the two middle ones is taken in their own type, as numpy does."""
+    half = s.dtype.type(0.5)
+    for i in range(size):
+        k = last[i] - first[i]
+        if k == 0:
+            value[i] = np.nan
+        elif k % 2 == 1:
+            value[i] = s[first[i] + k // 2, i]
+        else:
+            value[i] = (s[first[i] + k // 2 - 1, i] + s[first[i] + k // 2, i]) * half
 
-    ``frames`` has the columns rejected low, rejected high, missing.
+
+@kernel
+def end_of_kept(s, size, first, last, highest, value):
+    """Lowest or highest of the kept samples."""
+    for i in range(size):
+        k = last[i] - first[i]
+        value[i] = np.nan if k == 0 else (s[last[i] - 1, i] if highest else s[first[i], i])
+
+
+@kernel
+def store(
+    size, offset, first, last, count, value, spread_of, factor, gain, signal, variance, kept, low, high
+):
+    """Write a chunk of results.
+
+    The variance is the scatter over the number kept, times ``factor[count]``, which says what the method
+    makes of it; *gain* multiplies the value.
     """
-    kept[:] = 0
-    low[:] = 0
-    high[:] = 0
-    for f in range(state.shape[0]):
-        n_low = 0
-        n_high = 0
-        n_missing = 0
-        for i in range(state.shape[1]):
-            s = state[f, i]
-            kept[i] += np.uint16(s == 0)
-            low[i] += np.uint16(s == 1)
-            high[i] += np.uint16(s == 2)
-            n_low += s == 1
-            n_high += s == 2
-            n_missing += s == 3
-        frames[f, 0] += n_low
-        frames[f, 1] += n_high
-        frames[f, 2] += n_missing
+    for i in range(size):
+        k = last[i] - first[i]
+        p = offset + i
+        signal[p] = value[i] * gain
+        variance[p] = spread_of[i] / k * factor[count[i]] * (gain * gain) if k > 0 else np.nan
+        kept[p] = k
+        if k < count[i]:
+            low[p] = first[i]
+            high[p] = count[i] - last[i]
 
 
 @kernel
-def mean_and_scatter(x, state, kept, mean, scatter):
-    """Mean of the kept samples and their sample variance (divisor k − 1); NaN where it has no value."""
-    for i in range(mean.size):
-        mean[i] = 0.0
-        scatter[i] = 0.0
+def mark_rejected(x, x_offset, s, size, count, first, last, frames, state, mark):
+    """Find the frames of the rejected samples: count them per frame and, with *mark*, put them into ``state``.
+
+    ``frames`` has the columns rejected low, rejected high. Of equal samples the first frames are taken.
+    """
+    n = x.shape[0]
+    taken = np.zeros(n, np.bool_)
+    for i in range(size):
+        a = first[i]
+        b = last[i]
+        k = count[i]
+        if b - a == k:
+            continue
+        p = x_offset + i
+        ordered = b > a  # rejected samples lie outside the kept ones, so that two limits tell them
+        if ordered:
+            floor = s[a, i]
+            ceiling = s[b - 1, i]
+            low_ties = 0
+            high_ties = 0
+            for j in range(a):
+                ordered = ordered and s[j, i] <= floor
+                low_ties += s[j, i] == floor
+            for j in range(b, k):
+                ordered = ordered and s[j, i] >= ceiling
+                high_ties += s[j, i] == ceiling
+        if ordered:
+            for f in range(n):
+                v = x[f, p]
+                if v < floor or (v == floor and low_ties > 0):
+                    low_ties -= v == floor
+                    frames[f, 0] += 1
+                    if mark:
+                        state[f, i] = 1
+                elif (v > ceiling or (v == ceiling and high_ties > 0)) and v < np.inf:
+                    high_ties -= v == ceiling
+                    frames[f, 1] += 1
+                    if mark:
+                        state[f, i] = 2
+        else:
+            taken[:] = False
+            for j in range(k):
+                if a <= j < b:
+                    continue
+                for f in range(n):
+                    if x[f, p] == s[j, i] and not taken[f]:
+                        taken[f] = True
+                        side = 0 if j < a else 1
+                        frames[f, side] += 1
+                        if mark:
+                            state[f, i] = side + 1
+                        break
+
+
+@kernel
+def mark_missing(x, x_offset, size, state):
+    """Start ``state`` from the samples that are there."""
     for f in range(x.shape[0]):
-        for i in range(mean.size):
-            mean[i] += x[f, i] if state[f, i] == 0 else 0.0
-    for i in range(mean.size):
-        mean[i] /= kept[i]
-    for f in range(x.shape[0]):
-        for i in range(mean.size):
-            d = x[f, i] - mean[i] if state[f, i] == 0 else 0.0
-            scatter[i] += d * d
-    for i in range(mean.size):
-        scatter[i] = scatter[i] / (kept[i] - 1) if kept[i] > 1 else np.nan
+        row = x[f, x_offset : x_offset + size]
+        target = state[f]
+        for i in range(size):
+            target[i] = 0 if row[i] < np.inf else 3
+
+
+@kernel
+def weighted(x, x_offset, size, state, weight, relative, channel, offset, value, spread_of):
+    """Weighted mean of the kept samples and, from their scatter, its variance times the number kept.
+
+    ``weight`` and ``relative`` (variance of a sample but for a common factor) are (frame, channel). The
+    common factor u² follows from the expected weighted sum of squares, u² (Σwr − Σw²r/Σw).
+    """
+    n = x.shape[0]
+    for i in range(size):
+        c = channel[offset + i]
+        w_sum = 0.0
+        wx = 0.0
+        wr = 0.0
+        wwr = 0.0
+        k = 0
+        for f in range(n):
+            if state[f, i] == 0:
+                w = weight[f, c]
+                w_sum += w
+                wx += w * np.float64(x[f, x_offset + i])
+                wr += w * relative[f, c]
+                wwr += w * w * relative[f, c]
+                k += 1
+        if w_sum <= 0.0:
+            value[i] = np.nan
+            spread_of[i] = np.nan
+            continue
+        m = wx / w_sum
+        value[i] = m
+        square = 0.0
+        for f in range(n):
+            if state[f, i] == 0:
+                d = np.float64(x[f, x_offset + i]) - m
+                square += weight[f, c] * d * d
+        freedom = wr - wwr / w_sum
+        spread_of[i] = square / freedom * wwr / (w_sum * w_sum) * k if k > 1 and freedom > 0.0 else np.nan
+
+
+@kernel
+def carried(variance, v_offset, size, state, weight, scale, channel, offset, spread_of):
+    """Variance of the weighted mean from the samples' own variances, times the number kept.
+
+    ``scale`` (frame, channel) is what normalisation multiplied the samples by.
+    """
+    n = variance.shape[0]
+    for i in range(size):
+        c = channel[offset + i]
+        w_sum = 0.0
+        wv = 0.0
+        k = 0
+        for f in range(n):
+            if state[f, i] == 0:
+                w = weight[f, c]
+                w_sum += w
+                factor = w * scale[f, c]
+                wv += factor * factor * np.float64(variance[f, v_offset + i])
+                k += 1
+        spread_of[i] = wv / (w_sum * w_sum) * k if w_sum > 0.0 else np.nan
+
+
+@kernel
+def common_flags(flags, flag_offset, size, state, out, out_offset):
+    """Flags that every kept sample of a pixel carries; where none is kept, those that any sample carries."""
+    for i in range(size):
+        every = 0xFFFF
+        some = 0
+        k = 0
+        for f in range(flags.shape[0]):
+            flag = np.int64(flags[f, flag_offset + i])
+            some |= flag
+            if state[f, i] == 0:
+                every &= flag
+                k += 1
+        out[out_offset + i] = every if k > 0 else some
