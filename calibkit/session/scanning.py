@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from calibkit import io
 from calibkit.errors import CalibkitError, FrameFileError
+from calibkit.io.detect import looks_like_frame
 from calibkit.io.source import FrameInfo
 from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
@@ -25,12 +25,6 @@ from calibkit.session.tolerances import Tolerances
 from calibkit.session.wording import listed, plural
 
 _THREADS = 8
-#: File names that promise a frame; others that cannot be read as one are no loss.
-_FRAME_NAME = re.compile(
-    r"\.(?:fits?|fts|tiff?|png|dng|cr[23w]|nef|nrw|arw|sr[2fw]|raf|rw2|orf|pef|kdc|dcr|k25|mrw|3fr|iiq|erf|mef|mos|x3f"
-    r"|rwl|gpr)(?:\.(?:gz|fz))?$",
-    re.IGNORECASE,
-)
 
 
 def scan(
@@ -194,7 +188,7 @@ def _info(path: Path) -> FrameInfo | str:
     try:
         return io.read_info(path)
     except FrameFileError as error:
-        return str(error) if _FRAME_NAME.search(path.name) else ""
+        return str(error) if looks_like_frame(path) else ""
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror})"
 

@@ -1,0 +1,218 @@
+"""Folders on disk into sessions."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import calibkit
+from calibkit.errors import CalibkitError, Cancelled, SettingError
+from calibkit.session.scanning import common_pattern
+
+
+def write(path: Path, *, size: tuple[int, int] = (4, 6), **cards: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hdu = fits.PrimaryHDU(np.full(size, 100, np.uint16))
+    hdu.header.update({name.replace("_", "-"): value for name, value in cards.items()})
+    hdu.writeto(path)
+    return path
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """Two of everything, told in different ways."""
+    folder = tmp_path / "night"
+    for i in range(2):
+        write(folder / "darks" / f"IMG_{i}.fit", EXPTIME=60.0, CCD_TEMP=-10.0)
+        write(folder / f"flat-{i}.fit", EXPTIME=2.0, CCD_TEMP=-10.0, FILTER="V")
+        write(folder / "M42" / f"a{i}.fits", EXPTIME=60.0, CCD_TEMP=-10.1, FILTER="V", IMAGETYP="Light Frame")
+        write(folder / f"b{i}.fit", EXPTIME=0.0)
+    return folder
+
+
+def test_kinds_and_reasons(night: Path) -> None:
+    session = calibkit.scan(night)
+    table = session.table.set_index("file")
+    assert table["kind"].to_dict() == {
+        "M42/a0.fits": "light",
+        "M42/a1.fits": "light",
+        "b0.fit": "bias",
+        "b1.fit": "bias",
+        "darks/IMG_0.fit": "dark",
+        "darks/IMG_1.fit": "dark",
+        "flat-0.fit": "flat",
+        "flat-1.fit": "flat",
+    }
+    assert table.loc["M42/a0.fits", "reason"] == "IMAGETYP = 'Light Frame'"
+    assert table.loc["darks/IMG_0.fit", "reason"] == "folder 'darks'"
+    assert table.loc["flat-0.fit", "reason"] == "file name 'flat-0.fit'"
+    assert table.loc["b0.fit", "reason"] == "exposure 0 s"
+    assert table.loc[
+        "flat-0.fit", ["exposure", "filter", "width", "height", "binning", "group"]
+    ].to_list() == [
+        2.0,
+        "V",
+        6,
+        4,
+        "1×1",
+        "flat V",
+    ]
+    assert [group.name for group in session.groups] == ["bias", "dark 60 s", "flat V", "light V 60 s"]
+    (match,) = session.matches
+    assert match.dark is session.group("dark 60 s")
+    assert not session.warnings
+    assert not session.unreadable
+
+
+def test_what_does_not_count(night: Path) -> None:
+    write(night / ".hidden" / "dark.fit", EXPTIME=1.0)
+    write(night / "._dark.fit", EXPTIME=1.0)
+    write(night / "out" / "light-cal.fit", EXPTIME=60.0, CALIBKIT="0.1.0")
+    (night / "notes.txt").write_text("clouds after two")
+    (night / "preview.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a frame")
+    session = calibkit.scan(night)
+    assert len(session.frames) == 8
+    assert not session.unreadable
+    assert [path.name for path in session.ignored] == ["light-cal.fit"]
+
+
+def test_unreadable_frames_are_listed_and_stop_nothing(night: Path) -> None:
+    (night / "cut.fit").write_bytes((night / "flat-0.fit").read_bytes()[:2900])
+    (night / "cut.fit.gz").write_bytes(gzip.compress((night / "flat-0.fit").read_bytes())[:60])
+    (night / "empty.fit").touch()
+    (night / "picture.RAF").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 100)
+    session = calibkit.scan(night)
+    assert len(session.frames) == 8
+    assert sorted(path.name for path in session.unreadable) == [
+        "cut.fit",
+        "cut.fit.gz",
+        "empty.fit",
+        "picture.RAF",
+    ]
+    assert all(str(path) in reason for path, reason in session.unreadable.items())
+    assert "JPEG" in session.unreadable[night / "picture.RAF"]
+    assert "picture.RAF" in session.summary()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_frame_without_permission_is_listed(night: Path) -> None:
+    (night / "flat-0.fit").chmod(0)
+    assert "permission" in calibkit.scan(night).unreadable[night / "flat-0.fit"]
+
+
+def test_folders_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CalibkitError, match="no_such: this folder does not exist"):
+        calibkit.scan(tmp_path / "no_such")
+    with pytest.raises(CalibkitError, match="this folder is empty; put FITS"):
+        calibkit.scan(tmp_path)
+    (tmp_path / "notes.txt").write_text("clouds")
+    with pytest.raises(CalibkitError, match="no frames among its 1 file; wanted are FITS"):
+        calibkit.scan(tmp_path)
+    with pytest.raises(CalibkitError, match=r"notes.txt is a file, not a folder"):
+        calibkit.scan(tmp_path / "notes.txt")
+    (tmp_path / "a.fit").write_bytes(b"SIMPLE  =                    T")
+    with pytest.raises(CalibkitError, match=r"none of its 1 frame file can be read: .*a\.fit"):
+        calibkit.scan(tmp_path)
+
+
+def test_only_the_folder_itself(night: Path) -> None:
+    assert {frame.relative for frame in calibkit.scan(night, recursive=False).frames} == {
+        "b0.fit",
+        "b1.fit",
+        "flat-0.fit",
+        "flat-1.fit",
+    }
+
+
+def test_the_user_has_the_last_word(night: Path) -> None:
+    session = calibkit.scan(night, kinds={"flat dark": "darks/*", "bias": "M42/a0*"})
+    kinds = session.table.set_index("file")["kind"]
+    assert kinds["darks/IMG_1.fit"] == "flat dark"
+    assert kinds["M42/a0.fits"] == "bias"
+    assert {frame.reason for frame in session.frames if frame.kind == "flat dark"} == {"told by the user"}
+    with pytest.raises(SettingError, match="no file fits"):
+        calibkit.scan(night, kinds={"dark": "dork*"})
+
+
+def test_header_against_name_is_warned_with_the_way_out(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / f"flat-{i}.fit", IMAGETYP="Light Frame", EXPTIME=2.0)
+        write(tmp_path / f"dark-{i}.fit", IMAGETYP="Dark Frame", EXPTIME=2.0)
+    session = calibkit.scan(tmp_path)
+    (warning,) = session.warnings
+    assert warning == (
+        "3 files (flat-0.fit and 2 more): header says light (IMAGETYP = 'Light Frame'), but file name 'flat-0.fit' "
+        "says flat: taken as light. If the name is right: kinds={'flat': 'flat-*'}"
+    )
+    told = calibkit.scan(tmp_path, kinds={"flat": "flat-*"})
+    assert told.warnings == ["there are no lights here: masters can be made, nothing can be calibrated"]
+
+
+def test_frames_that_nothing_says_anything_about(tmp_path: Path) -> None:
+    write(tmp_path / "m1.fit", EXPTIME=2.0)
+    session = calibkit.scan(tmp_path)
+    assert [(frame.kind, frame.reason) for frame in session.frames] == [
+        ("light", "no frame here says what it is: taken as a light")
+    ]
+    assert "1 frame taken as lights" in session.warnings[0]
+    write(tmp_path / "dark.fit", EXPTIME=2.0)
+    session = calibkit.scan(tmp_path)
+    assert [frame.relative for frame in session.unknown] == ["m1.fit"]
+    assert session.warnings[0].startswith("1 frame of unknown kind (m1.fit)")
+    assert not session.matches
+
+
+def test_a_combined_light_is_not_calibrated_again(tmp_path: Path) -> None:
+    write(tmp_path / "Stacked_M94.fit", IMAGETYP="Light", STACKCNT=30, EXPTIME=10.0)
+    session = calibkit.scan(tmp_path)
+    assert not session.matches
+    assert any("a light that is combined already is not calibrated" in text for text in session.warnings)
+
+
+def test_stack_opens_a_group_with_its_kind(night: Path) -> None:
+    session = calibkit.scan(night)
+    stack = session.stack("dark 60 s")
+    assert stack.dims == ("frame", "y", "x")
+    assert stack.kind.values.tolist() == ["dark", "dark"]
+    with pytest.raises(SettingError, match="no group is called 'dork'; there are 'bias', 'dark 60 s'"):
+        session.stack("dork")
+
+
+def test_text_from_files_is_escaped(tmp_path: Path) -> None:
+    write(
+        tmp_path / "light.fit",
+        IMAGETYP="Light",
+        OBJECT="M42",
+        FILTER="<b>V</b>",
+        INSTRUME="<script>x</script>",
+    )
+    html = calibkit.scan(tmp_path)._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    assert "<b>V" not in html
+
+
+def test_progress_is_told_and_can_stop(night: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    calibkit.scan(night, progress=lambda *state: seen.append(state))
+    assert seen[-1] == (8, 8, "reading headers")
+    assert [done for done, _, _ in seen] == list(range(1, 9))
+
+    def stop(done: int, total: int, what: str) -> None:
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        calibkit.scan(night, progress=stop)
+
+
+def test_patterns_suggested_fit_their_files_alone() -> None:
+    names = ["a/flat1.fit", "a/flat2.fit", "b/dark.fit"]
+    assert common_pattern(names[:2], names) == "a/flat*"
+    assert common_pattern(names[2:], names) == "b/dark.fit"
+    assert common_pattern(["x1.fit", "y1.fit"], ["x1.fit", "y1.fit", "z.fit"]) == "a pattern for these files"
