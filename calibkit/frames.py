@@ -18,7 +18,7 @@ import xarray as xr
 from calibkit import io
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import MismatchError, SettingError
-from calibkit.io.source import FrameInfo, StackSource
+from calibkit.io.source import FrameInfo, FrameSource, StackSource
 from calibkit.memory import band_rows
 from calibkit.meta import FRAME_COORDS, KINDS, known
 
@@ -137,18 +137,21 @@ def _lazy_array(stack: StackSource, *, period: int) -> da.Array:
     rows = band_rows(height, width, bytes_per_pixel=16, multiple=period)
     edges = [*range(0, height, rows), height]
     name = f"frames-{uuid.uuid4().hex}"
-    graph = {
-        (name, i, j, 0): (_read_block, stack, i, edges[j], edges[j + 1])
+    graph: dict[object, object] = {
+        (name, i, j, 0): (_read_block, stack.sources[i], stack.area, stack.dtype, edges[j], edges[j + 1])
         for i in range(count)
         for j in range(len(edges) - 1)
     }
+    # No block needs this one: it keeps the reader as long as the array. A block holds its own frame's
+    # source alone, so that a cluster is sent one file's worth of facts with every task.
+    graph[f"reader-of-{name}"] = stack
     chunks = ((1,) * count, tuple(np.diff(edges).tolist()), (width,))
     _STACKS[name] = stack
     return da.Array(graph, name, chunks, dtype=stack.dtype)
 
 
-def _read_block(stack: StackSource, i: int, y0: int, y1: int) -> np.ndarray:
-    return stack.read(i, y0, y1)[None]
+def _read_block(source: FrameSource, area: str, dtype: np.dtype, y0: int, y1: int) -> np.ndarray:
+    return source.read(y0, y1, area=area)[None].astype(dtype, copy=False)
 
 
 def _column(infos: list[FrameInfo], name: str, kind: str | None) -> np.ndarray:
@@ -161,12 +164,14 @@ def _column(infos: list[FrameInfo], name: str, kind: str | None) -> np.ndarray:
 
 def _attrs(infos: list[FrameInfo], first: FrameInfo) -> dict[str, object]:
     cameras = {info.camera for info in infos if info.camera}
-    levels = [info.saturation for info in (first, *infos[1:]) if known(info.saturation)]
+    stated = {info.saturation for info in infos if known(info.saturation)}
+    # Camera RAW only tells its white level when it is decoded, which is done for the first frame.
+    levels = {first.saturation} if len(stated) <= 1 else stated | {first.saturation}
     attrs: dict[str, object] = {
         "units": "adu",
         "camera": cameras.pop() if len(cameras) == 1 else "",
         "cfa": first.cfa,
-        "saturation": min(levels, default=float("nan")),
+        "saturation": min(levels),
         "pedestal": first.pedestal,
         "binning": first.binning,
         "read_noise": first.read_noise,

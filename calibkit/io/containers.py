@@ -23,6 +23,7 @@ _SUBFILE, _WIDTH, _LENGTH, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 256, 257
 _STRIPS, _STRIP_SIZES, _ROWS_PER_STRIP = 273, 279, 278
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _RW2_DATA = 0x118
+_ACTIVE_AREA = 50829
 _SENSOR_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
 #: No coding of a camera frame takes fewer bits for a pixel: noise cannot be compressed away.
 LEAST_BITS = 0.25
@@ -121,6 +122,18 @@ def looks_raw(directories: list[Directory]) -> bool:
         d.one(_PHOTOMETRIC, -1) in _SENSOR_PHOTOMETRIC or _DNG_VERSION in d.tags or _RW2_DATA in d.tags
         for d in directories
     )
+
+
+def dng_active_corner(path: Path) -> tuple[int, int] | None:
+    """First row and column of the ActiveArea that a DNG states; None when it is another format."""
+    with path.open("rb") as file:
+        if file.read(4) not in TIFF_MAGIC:
+            return None
+    for directory in tiff_directories(path):
+        area = directory.tags.get(_ACTIVE_AREA, ())
+        if len(area) == 4 and not directory.is_preview:
+            return area[0], area[1]
+    return None
 
 
 def check_container(path: Path, magic: bytes) -> int:

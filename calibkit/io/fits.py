@@ -173,6 +173,9 @@ def _read_header_blocks(path: Path, read: Callable[[int], bytes], *, first: bool
             return b""
         blocks += block
         ends = [at for at in range(0, len(block) - 7, 80) if block[at : at + 8] in (b"END     ", b"END")]
+        if len(blocks) == len(block) and first and not block.startswith(b"SIMPLE"):
+            msg = f"{path}: not a frame: there is no FITS file in it"
+            raise FrameFileError(msg)
         if ends:
             return bytes(blocks)
         if len(block) < BLOCK or len(blocks) > _MAX_HEADER:

@@ -99,8 +99,9 @@ class StreamPool:
     """Keeps one stream per owner between its reads, and drops the longest unused when there are too many."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection may end an owner while this thread holds it
         self._streams: OrderedDict[int, InflateStream] = OrderedDict()
+        self._owners: set[int] = set()
         self.limit = max(64, memory_limit() // 16 // _STATE_BYTES)
 
     def take(self, owner: object) -> InflateStream | None:
@@ -112,14 +113,15 @@ class StreamPool:
         """Keep *stream* for *owner*."""
         key = id(owner)
         with self._lock:
-            known = key in self._streams
+            new = key not in self._owners
+            self._owners.add(key)
             self._streams[key] = stream
-            self._streams.move_to_end(key)
             while len(self._streams) > self.limit:
                 self._streams.popitem(last=False)
-        if not known:
+        if new:
             weakref.finalize(owner, self._drop, key).atexit = False
 
     def _drop(self, key: int) -> None:
         with self._lock:
+            self._owners.discard(key)
             self._streams.pop(key, None)

@@ -11,7 +11,7 @@ import numpy as np
 
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import FrameFileError
-from calibkit.io.containers import check_container, check_payload
+from calibkit.io.containers import check_container, check_payload, dng_active_corner
 from calibkit.io.raw_process import ask_libraw
 from calibkit.io.source import FrameInfo
 from calibkit.io.spool import SpooledSource
@@ -39,6 +39,7 @@ class RawSource(SpooledSource):
         """Decode the file into *target*, and refuse what cannot be what a sensor read."""
         path = self.info.path
         facts = ask_libraw(path, target)
+        facts["black"] = _black_from_corner(path, facts)
         decoded = _info(path, facts)
         if decoded.full_shape != self.info.full_shape or decoded.cfa != self.info.cfa:
             msg = f"{path}: size or colour pattern are not what its header promised; the file is damaged"
@@ -114,6 +115,23 @@ def _black(
         for x, (_, number) in enumerate(row):
             found.setdefault(pattern.label(y, x), float(levels[number]))
     return {channel: found[channel] for channel in pattern.channels}
+
+
+def _black_from_corner(path: Path, facts: dict[str, Any]) -> list[float]:
+    """LibRaw's black levels by colour number, put right for a DNG whose active area begins at an odd pixel.
+
+    There LibRaw begins the area one pixel later, and moves the pattern but not the levels along with it.
+    """
+    levels, cell = facts["black"], facts.get("cell")
+    if len(set(levels)) == 1 or not cell or len(cell) != 2 or len(cell[0]) != 2:
+        return levels
+    corner = dng_active_corner(path)
+    dy, dx = (facts["active"][0] - corner[0], facts["active"][2] - corner[1]) if corner else (0, 0)
+    moved = list(levels)
+    for y, row in enumerate(cell):
+        for x, number in enumerate(row):
+            moved[number] = levels[cell[(y + dy) % 2][(x + dx) % 2]]
+    return moved
 
 
 def _check_pixels(path: Path, facts: dict[str, Any], info: FrameInfo) -> None:

@@ -49,8 +49,12 @@ class SpoolFile:
                 _make_room(size, self.path)
                 try:
                     self.info = write(self.path)
+                except OSError as error:
+                    _empty(self.path)
+                    msg = f"the temporary folder {self.path.parent} cannot be written ({error.strerror or error})"
+                    raise OutputError(msg) from error
                 except BaseException:
-                    self.path.write_bytes(b"")
+                    _empty(self.path)
                     raise
                 self.size = size
             self.used = next(_clock)
@@ -112,6 +116,11 @@ def _make_room(size: int, path: Path) -> None:
             f"{size / 2**20:.0f} MB: make room there, or set TMPDIR to a folder on a larger disk"
         )
         raise OutputError(msg)
+
+
+def _empty(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.write_bytes(b"")
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,325 @@
+"""Camera RAW: patterns, margins, levels, and what LibRaw must not get away with. The files are DNGs made here."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calibkit import io
+from calibkit.cfa.pattern import Pattern
+from calibkit.errors import FrameFileError, OutputError
+from calibkit.io import raw_process, spool
+
+LETTERS = "RGB"
+XTRANS = "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG"
+
+
+def dng(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    pattern: str = "RGGB",
+    active: tuple[int, int, int, int] | None = None,
+    black: tuple[int, ...] = (64,),
+    white: int = 4095,
+    extra: dict[int, tuple[int, Any]] | None = None,
+) -> Path:
+    """Write *pixels* as an uncompressed DNG; *pattern* begins at the first pixel of *active* (DNG 1.4, p. 27)."""
+    rows = pattern.split("/") if "/" in pattern else [pattern[:2], pattern[2:]] if pattern else []
+    height, width = pixels.shape[:2]
+    planes = pixels.shape[2] if pixels.ndim == 3 else 1
+    repeat = {1: (1, 1), 4: (2, 2)}[len(black)]
+    short, long, text, byte, rational = 3, 4, 2, 1, 5
+    data = pixels.astype("<u2").tobytes()
+    tags: dict[int, tuple[int, Any]] = {
+        254: (long, (0,)),
+        256: (long, (width,)),
+        257: (long, (height,)),
+        258: (short, (16,) * planes),
+        259: (short, (1,)),
+        262: (short, (32803 if rows else 34892,)),
+        271: (text, b"Maker\0"),
+        272: (text, b"Maker Seven\0"),
+        273: (long, (0,)),
+        277: (short, (planes,)),
+        278: (long, (height,)),
+        279: (long, (len(data),)),
+        50706: (byte, (1, 4, 0, 0)),
+        50708: (text, b"Maker Seven\0"),
+        50713: (short, repeat),
+        50714: (long, black),
+        50717: (long, (white,)),
+        33434: (rational, ((5, 2),)),
+    }
+    if rows:
+        tags[33421] = (short, (len(rows), len(rows[0])))
+        tags[33422] = (byte, tuple(LETTERS.index(letter) for row in rows for letter in row))
+    if active:
+        tags[50829] = (long, active)
+    tags |= extra or {}
+    begin = 8 + 2 + 12 * len(tags) + 4
+    outside = bytearray()
+    entries = []
+    for tag, (kind, values) in sorted(tags.items()):
+        if kind == text:
+            packed, count = values, len(values)
+        elif kind == rational:
+            packed, count = b"".join(struct.pack("<II", *value) for value in values), len(values)
+        else:
+            packed = struct.pack(f"<{len(values)}{ {byte: 'B', short: 'H', long: 'I'}[kind] }", *values)
+            count = len(values)
+        if tag == 273:
+            packed = b"OFFS"
+        if len(packed) > 4:
+            at = begin + len(outside)
+            outside += packed + bytes(len(packed) % 2)
+            packed = struct.pack("<I", at)
+        entries.append(struct.pack("<HHI", tag, kind, count) + packed.ljust(4, b"\0"))
+    table = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    table = table.replace(b"OFFS", struct.pack("<I", begin + len(outside)))
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + table + bytes(outside) + data)
+    return path
+
+
+def noise(height: int = 64, width: int = 96, *, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(100, 4000, (height, width)).astype(np.uint16)
+
+
+def test_whole_frame_levels_and_camera(tmp_path: Path) -> None:
+    pixels = noise()
+    source = io.open_frame(dng(tmp_path / "a.dng", pixels, black=(60, 61, 62, 63), white=4000))
+    np.testing.assert_array_equal(source.read(0, 64), pixels)
+    np.testing.assert_array_equal(source.read(13, 29), pixels[13:29])
+    info = source.complete_info()
+    assert info.camera == "Maker Seven"
+    assert info.cfa == "RGGB"
+    assert info.saturation == 4000
+    assert info.black == {"R": 60, "G1": 61, "G2": 62, "B": 63}
+    assert info.dtype == np.uint16
+    assert info.exposure == 2.5
+    assert np.isnan(info.gain_setting)
+    assert np.isnat(info.time)
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG"])
+@pytest.mark.parametrize("margins", [(0, 0), (3, 4), (4, 5), (7, 9)])
+def test_pattern_is_anchored_at_the_first_sensor_pixel(
+    tmp_path: Path, pattern: str, margins: tuple[int, int]
+) -> None:
+    top, left = margins
+    pixels = noise()
+    source = io.open_frame(
+        dng(tmp_path / "m.dng", pixels, pattern=pattern, active=(top, left, 60, 90), black=(60, 61, 62, 63))
+    )
+    info = source.info
+    y0, x0 = top + top % 2, left + left % 2  # LibRaw makes margins even
+    assert info.active == (y0, 60, x0, 90)
+    assert info.origin == (y0, x0)
+    np.testing.assert_array_equal(source.read(0, info.shape[0]), pixels[y0:60, x0:90])
+    np.testing.assert_array_equal(source.read(0, 64, area="full"), pixels)
+    # the DNG states pattern and black levels from the active area's own corner
+    black = source.complete_info().black
+    assert black is not None
+    anchored = Pattern(info.cfa)
+    for y in range(2):
+        for x in range(2):
+            channel = anchored.label(top + y, left + x)
+            assert channel[0] == pattern[2 * y + x]
+            assert black[channel] == 60 + 2 * y + x
+
+
+@pytest.mark.parametrize("margins", [(0, 0), (7, 13), (26, 152)])
+def test_xtrans_with_margins(tmp_path: Path, margins: tuple[int, int]) -> None:
+    top, left = margins
+    pixels = noise(120, 240)
+    path = dng(tmp_path / "x.dng", pixels, pattern=XTRANS, active=(top, left, 120, 240))
+    source = io.open_frame(path)
+    anchored = Pattern(source.info.cfa)
+    rows = XTRANS.split("/")
+    assert anchored.period == (6, 6)
+    found = ["".join(anchored.label(top + y, left + x) for x in range(6)) for y in range(6)]
+    assert found == rows
+    assert source.complete_info().black == {"R": 64, "G": 64, "B": 64}
+
+
+def test_header_and_decoder_agree(tmp_path: Path) -> None:
+    """The quick look at the header finds what LibRaw knows after decoding."""
+    path = dng(tmp_path / "a.dng", noise(), pattern="GBRG", active=(5, 3, 60, 90))
+    headers, decoded = raw_process.ask_libraw(path), raw_process.ask_libraw(path, tmp_path / "out")
+    same = ("shape", "active", "letters", "colours", "cell", "iso", "exposure", "time", "white")
+    assert {key: headers[key] for key in same} == {key: decoded[key] for key in same}
+
+
+def test_monochrome_sensor(tmp_path: Path) -> None:
+    source = io.open_frame(dng(tmp_path / "mono.dng", noise(), pattern=""))
+    assert source.info.cfa == ""
+    assert source.complete_info().black == {"L": 64}
+
+
+def test_converted_raw_is_refused(tmp_path: Path) -> None:
+    path = dng(tmp_path / "linear.dng", np.dstack([noise()] * 3), pattern="")
+    with pytest.raises(FrameFileError, match=r"linear\.dng: every pixel has 3 colours already"):
+        io.read_info(path)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "cause"),
+    [
+        (np.full((64, 96), 500), {}, "every pixel has the same value, 500"),
+        (noise() * (np.arange(64) < 40)[:, None], {}, "the last 24 of 64 rows are empty"),
+        (noise(), {"black": (4095,)}, "the black level, 4095, is not below the white level, 4095"),
+    ],
+)
+def test_impossible_pixels_are_refused(
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, Any], cause: str
+) -> None:
+    path = dng(tmp_path / "odd.dng", pixels, **options)
+    with pytest.raises(FrameFileError, match=f"odd.dng: .*{cause}"):
+        io.open_frame(path).read(0, 1)
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.9999])
+def test_cut_off_file_is_refused_with_its_sizes(tmp_path: Path, fraction: float) -> None:
+    path = dng(tmp_path / "cut.dng", noise())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * fraction)])
+    with pytest.raises(FrameFileError, match=r"cut\.dng: the camera RAW file is cut off or damaged: .*\d+"):
+        io.read_info(path)
+
+
+def test_strip_too_small_for_the_frame_is_refused(tmp_path: Path) -> None:
+    path = dng(tmp_path / "small.dng", noise(), extra={279: (4, (22,))})
+    with pytest.raises(FrameFileError, match=r"22 bytes .*cannot hold the 96 × 64 pixels"):
+        io.read_info(path)
+
+
+def test_missing_strips_are_refused(tmp_path: Path) -> None:
+    path = dng(tmp_path / "strips.dng", noise(), extra={278: (4, (16,))})
+    with pytest.raises(FrameFileError, match="1 of the 4 parts of its image are there"):
+        io.read_info(path)
+
+
+def test_name_in_another_encoding(tmp_path: Path) -> None:
+    name = os.fsdecode(b"gl\xfchlampe.dng")  # Latin-1, which is not UTF-8
+    try:
+        path = dng(tmp_path / name, noise())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    source = io.open_frame(path)
+    np.testing.assert_array_equal(source.read(0, 64), noise())
+
+
+@pytest.fixture
+def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the process with LibRaw; the idle ones are left alone."""
+    script = tmp_path / "worker.py"
+    monkeypatch.setattr(raw_process, "_SCRIPT", script)
+    monkeypatch.setattr(raw_process, "_idle", type(raw_process._idle)())
+    return script
+
+
+def test_what_libraw_says_on_standard_error_is_an_error(tmp_path: Path, worker_script: Path) -> None:
+    """LibRaw decodes damaged data as well as it can and only prints that they are."""
+    path = dng(tmp_path / "bad.dng", noise())
+    answer = '{"facts": {}, "said": "%s: data corrupted at 77\\n"}'
+    worker_script.write_text(f"import sys\nfor line in sys.stdin: print({answer!r}, flush=True)")
+    with pytest.raises(FrameFileError, match=r"bad\.dng: LibRaw reports damaged data .*data corrupted at 77"):
+        io.read_info(path)
+
+
+def test_a_crash_in_libraw_is_an_error_and_the_next_file_is_fine(
+    tmp_path: Path, worker_script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dng(tmp_path / "crash.dng", noise())
+    worker_script.write_text("import os, sys; sys.stdin.readline(); os.abort()")
+    with pytest.raises(FrameFileError, match=r"crash\.dng: LibRaw crashed on this file"):
+        io.read_info(path)
+    monkeypatch.undo()
+    assert io.read_info(path).shape == (64, 96)
+
+
+def test_a_decoder_that_never_ends_is_stopped(
+    tmp_path: Path, worker_script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dng(tmp_path / "endless.dng", noise())
+    worker_script.write_text("import sys, time; sys.stdin.readline(); time.sleep(60)")
+    monkeypatch.setattr(raw_process, "_PATIENCE", 0.3)
+    with pytest.raises(FrameFileError, match="LibRaw crashed"):
+        io.read_info(path)
+
+
+def test_full_temporary_folder(tmp_path: Path, worker_script: Path) -> None:
+    path = dng(tmp_path / "full.dng", noise())
+    answer = '{"error": "OSError", "cause": "No space left on device", "errno": 28, "said": ""}'
+    worker_script.write_text(f"import sys\nfor line in sys.stdin: print({answer!r}, flush=True)")
+    with pytest.raises(OutputError, match=r"No space left.*temporary folder"):
+        raw_process.ask_libraw(path, tmp_path / "out")
+
+
+def test_decoded_once_shared_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = dng(tmp_path / "a.dng", noise())
+    first, second = io.open_frame(path), io.open_frame(path)
+    asked = []
+    real = raw_process.ask_libraw
+    monkeypatch.setattr("calibkit.io.raw.ask_libraw", lambda *args: asked.append(args) or real(*args))
+    threads = [threading.Thread(target=first.read, args=(0, 64)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    second.read(0, 64)
+    assert len(asked) == 1
+    assert second.complete_info().black == {"R": 64, "G1": 64, "G2": 64, "B": 64}
+    kept = first._file.path
+    assert kept.stat().st_size == 64 * 96 * 2
+    del first
+    assert kept.exists()
+    del second
+    assert not kept.exists()
+
+
+def test_spool_gives_up_the_longest_unused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [io.open_frame(dng(tmp_path / f"{i}.dng", noise(seed=i))) for i in range(3)]
+    for source in sources[:2]:
+        source.read(0, 1)
+    usage = spool.shutil.disk_usage(tmp_path)
+    free = [100, 10**12]  # no room at first, room after one file went
+    monkeypatch.setattr(
+        spool.shutil, "disk_usage", lambda _: usage._replace(free=free.pop(0) if free else 10**12)
+    )
+    sources[2].read(0, 1)
+    assert [source._file.size for source in sources] == [0, 64 * 96 * 2, 64 * 96 * 2]
+    np.testing.assert_array_equal(sources[0].read(0, 64), noise(seed=0))
+
+
+def test_spool_without_room_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = io.open_frame(dng(tmp_path / "a.dng", noise()))
+    usage = spool.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(spool.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    with pytest.raises(OutputError, match="TMPDIR"):
+        source.read(0, 1)
+
+
+def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng", noise())
+    code = (
+        "import tempfile, pathlib, sys\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from calibkit import io\n"
+        f"source = io.open_frame({str(path)!r}); source.read(0, 1)\n"
+        "print(source._file.path.exists())"
+    )
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.dng"]
