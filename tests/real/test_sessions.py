@@ -83,17 +83,14 @@ def test_stl1001e_with_the_user_s_kinds(stl1001e: Path) -> None:
     session = calibkit.scan(stl1001e, kinds=kinds)
     assert not session.warnings
     (match,) = session.matches
-    assert (
-        used(match)
-        == {
-            "bias": "bias −4.8 °C",
-            "dark": "dark 60 s −4.8 °C",
-            "flat": "flat Visible",
-            "flat dark": "dark 60 s −4.8 °C",
-            "flat bias": "bias −4.8 °C",
-        }
-        or match.dark is not None
-    )
+    assert used(match) == {
+        "bias": "bias −4.8 °C",
+        "dark": "dark 300 s −5.2 °C",  # the 11 of 60 s would have to be scaled up
+        "flat": "flat Visible",
+        "flat dark": "dark 60 s −4.8 °C",
+        "flat bias": "bias −4.8 °C",
+    }
+    assert match.dark_scale == pytest.approx(150 / 300)
     assert match.flat_dark_scale == pytest.approx(23 / 60)
 
 
