@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from calibkit.cfa.accessor import CfaAccessor
 from calibkit.cfa.pattern import Pattern
-from calibkit.cfa.phase import channel_index, pattern_of
+from calibkit.cfa.phase import channel_index, origin, pattern_of
 
-__all__ = ["Pattern", "channel_index", "pattern_of"]
+__all__ = ["CfaAccessor", "Pattern", "channel_index", "origin", "pattern_of"]

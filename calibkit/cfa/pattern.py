@@ -183,6 +183,11 @@ class Pattern:
             labels[site] = name
         return labels
 
+    @property
+    def label_letters(self) -> np.ndarray:
+        """Letter of the filter on every site, shape (py, px), anchored at sensor pixel (0, 0)."""
+        return self._cell.copy()
+
     @cached_property
     def index(self) -> np.ndarray:
         """Number in `channels` of every site, uint8 of shape (py, px), anchored at sensor pixel (0, 0)."""
