@@ -23,6 +23,13 @@ import numpy as np
 from calibkit.errors import OutputError
 from calibkit.io.source import FrameInfo, check_rows
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX = "calibkit-frames-"
+_LOCK = "lock"
 _lock = threading.Lock()
 _files: weakref.WeakValueDictionary[Hashable, SpoolFile] = weakref.WeakValueDictionary()
 _folders: dict[int, Path] = {}  # by process, so that a fork makes its own
@@ -33,7 +40,11 @@ class SpoolFile:
     """A file that is made when it is first opened, and again when it had to make room in between."""
 
     def __init__(self) -> None:
-        handle, name = tempfile.mkstemp(dir=_folder(), suffix=".raw")
+        try:
+            handle, name = tempfile.mkstemp(dir=_folder(), suffix=".raw")
+        except OSError as error:
+            msg = f"no temporary file can be made ({error}): set TMPDIR to a folder that can be written"
+            raise OutputError(msg) from error
         os.close(handle)
         self.path = Path(name)
         self.size = 0  # bytes on disk, 0 while there is nothing in it
@@ -90,7 +101,10 @@ def spool_file(key: Hashable) -> SpoolFile:
 def _folder() -> Path:
     pid = os.getpid()
     if pid not in _folders:
-        _folders[pid] = Path(tempfile.mkdtemp(prefix="calibkit-"))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        _claim(folder)
+        _sweep(folder.parent)
+        _folders[pid] = folder
         atexit.register(_remove_folder, pid)
     return _folders[pid]
 
@@ -98,6 +112,29 @@ def _folder() -> Path:
 def _remove_folder(pid: int) -> None:
     if os.getpid() == pid:  # not in a process that was forked from this one
         shutil.rmtree(_folders[pid], ignore_errors=True)
+
+
+def _claim(folder: Path) -> None:
+    """Hold a lock in *folder* until this process ends, however it ends."""
+    if fcntl is None:
+        return
+    handle = os.open(folder / "claim", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    (folder / "claim").rename(folder / _LOCK)  # under this name it is locked from the beginning
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of processes that were killed: nobody holds their lock any more."""
+    if fcntl is None:
+        return
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(lock, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _make_room(size: int, path: Path) -> None:

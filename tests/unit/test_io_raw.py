@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -316,10 +317,35 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
         f"source = io.open_frame({str(path)!r}); source.read(0, 1)\n"
         "print(source._file.path.exists())"
     )
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("True\n", "")
     assert [p.name for p in tmp_path.iterdir()] == ["a.dng"]
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng", noise())
+    code = (
+        "import os, signal, tempfile\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from calibkit import io\n"
+        f"source = io.open_frame({str(path)!r}); source.read(0, 1)\n"
+        "print(source._file.path.parent.name, flush=True)\n"
+    )
+    ends = {"killed": "os.kill(os.getpid(), signal.SIGKILL)", "alive": "input()", "next": ""}
+
+    def start(end: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code + ends[end]]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with start("alive") as alive:
+        assert alive.stdout is not None
+        kept = alive.stdout.readline().strip()
+        with start("killed") as killed:
+            left = killed.communicate()[0].strip()
+        assert {kept, left} == {p.name for p in tmp_path.iterdir() if p.is_dir()}
+        with start("next") as following:
+            following.communicate()
+        assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [kept]
+        alive.communicate("\n")
