@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "frames": ("open_stack",),
     "cfa": ("Pattern",),
-    "session": ("Session", "scan"),
+    "session": ("Session", "Tolerances", "scan"),
     "combining": ("can_reject", "combine"),
     "masters": ("constant_bias", "master_bias", "master_dark", "master_flat"),
     "calibration": ("calibrate",),

@@ -10,6 +10,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from calibkit import io
 from calibkit.errors import CalibkitError, FrameFileError
 from calibkit.io.detect import looks_like_frame
@@ -116,7 +118,7 @@ def assemble(
         _frame(relative, info, verdict, night)
         for (relative, info), verdict, night in zip(ordered, verdicts, nights, strict=True)
     ]
-    warnings += _unknown(frames)
+    warnings += _unknown(frames) + _twice(frames)
     return Session(
         folder=folder,
         frames=frames,
@@ -247,5 +249,22 @@ def _unknown(frames: Sequence[Frame]) -> list[str]:
         f"{plural(len(unknown), 'frame')} of unknown kind ({listed(unknown)}): neither header, folder nor file name "
         f'says it. Left out until told: kinds={{"light": {common_pattern(unknown, [f.relative for f in frames])!r}}} '
         'or "bias", "dark", "flat", "flat dark"'
+    )
+    return [text]
+
+
+def _twice(frames: Sequence[Frame]) -> list[str]:
+    """Frames that are there in two copies: ``a.fit`` and ``a.fit.gz``, or the same file in two folders."""
+    copies: dict[tuple[str, str, tuple[int, int]], list[str]] = defaultdict(list)
+    for frame in frames:
+        if not np.isnat(frame.info.time):
+            stem = PurePosixPath(frame.relative).name.partition(".")[0]
+            copies[stem, str(frame.info.time), frame.info.shape].append(frame.relative)
+    twice = [files for files in copies.values() if len(files) > 1]
+    if not twice:
+        return []
+    text = (
+        f"{plural(len(twice), 'frame')} there more than once ({' = '.join(twice[0])}): the copies are not "
+        "independent and make the noise look lower than it is; keep one of each"
     )
     return [text]

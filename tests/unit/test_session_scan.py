@@ -216,3 +216,13 @@ def test_patterns_suggested_fit_their_files_alone() -> None:
     assert common_pattern(names[:2], names) == "a/flat*"
     assert common_pattern(names[2:], names) == "b/dark.fit"
     assert common_pattern(["x1.fit", "y1.fit"], ["x1.fit", "y1.fit", "z.fit"]) == "a pattern for these files"
+
+
+def test_copies_of_a_frame_are_warned_of(tmp_path: Path) -> None:
+    cards = {"IMAGETYP": "Light", "EXPTIME": 2.0, "DATE_OBS": "2024-01-01T20:00:00"}
+    write(tmp_path / "a" / "M42_001.fit", **cards)
+    write(tmp_path / "a" / "M42_002.fit", **cards)
+    assert not calibkit.scan(tmp_path).warnings
+    (tmp_path / "M42_001.fit.gz").write_bytes(gzip.compress((tmp_path / "a" / "M42_001.fit").read_bytes()))
+    (warning,) = calibkit.scan(tmp_path).warnings
+    assert warning.startswith("1 frame there more than once (a/M42_001.fit = M42_001.fit.gz)")
