@@ -1,0 +1,28 @@
+"""Simulated cameras, optics and skies: frames with known truth, and the sample sessions."""
+
+from __future__ import annotations
+
+from calibkit.simulate.camera import Camera
+from calibkit.simulate.effects import EFFECTS
+from calibkit.simulate.frame import simulate_frame, simulate_stack
+from calibkit.simulate.optics import DustShadow, Optics, Reflection, random_dust
+from calibkit.simulate.session import FrameSet, write_session
+from calibkit.simulate.sky import Lamp, Sky
+from calibkit.simulate.truth import session_truth, truth
+
+__all__ = [
+    "EFFECTS",
+    "Camera",
+    "DustShadow",
+    "FrameSet",
+    "Lamp",
+    "Optics",
+    "Reflection",
+    "Sky",
+    "random_dust",
+    "session_truth",
+    "simulate_frame",
+    "simulate_stack",
+    "truth",
+    "write_session",
+]
