@@ -37,7 +37,8 @@ def by_gap(
     gap : float
         Two neighbours further apart than this begin a new cluster, when on both sides stay *fewest* or more.
     span : float
-        A cluster wider than this is parted at its largest gap, however few stay.
+        A cluster wider than this is parted however few stay: at its largest gap, or in the middle of a drift
+        that has no gap.
 
     Examples
     --------
@@ -57,7 +58,11 @@ def by_gap(
         wide = values[cluster[-1]] - values[cluster[0]] > span + 1e-9
         at = range(len(steps)) if wide else range(fewest - 1, len(steps) - fewest + 1)
         cut = max(at, key=lambda i: (steps[i], -i), default=None)
-        if cut is None or not (wide or steps[cut] > gap + 1e-9):
+        clear = cut is not None and steps[cut] > gap + 1e-9
+        if wide and not clear:
+            middle = (values[cluster[0]] + values[cluster[-1]]) / 2
+            cut = min(at, key=lambda i: abs((values[cluster[i]] + values[cluster[i + 1]]) / 2 - middle))
+        if cut is None or not (wide or clear):
             done.append(cluster)
         else:
             waiting += [cluster[: cut + 1], cluster[cut + 1 :]]

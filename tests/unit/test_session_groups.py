@@ -56,6 +56,11 @@ def test_a_wide_cluster_is_parted_at_its_largest_gap() -> None:
     assert by_gap([20.0, 21.0, 23.5, 24.0], gap=9.0, span=3.0) == [[0, 1], [2, 3]]
 
 
+def test_a_long_drift_without_a_gap_is_parted_in_the_middle() -> None:
+    """A camera without cooling: 20 to 26 °C in steps of a degree."""
+    assert by_gap([20.0 + i for i in range(7)], gap=1.0, span=3.0, fewest=3) == [[0, 1, 2], [3, 4, 5, 6]]
+
+
 def test_small_sets_are_not_parted_by_a_small_gap() -> None:
     assert by_gap([-10.0, -12.0], gap=1.0, span=3.0, fewest=3) == [[1, 0]]
     assert by_gap([-10.0] * 3 + [-12.0] * 3, gap=1.0, span=3.0, fewest=3) == [[3, 4, 5], [0, 1, 2]]
