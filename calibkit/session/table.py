@@ -61,6 +61,11 @@ def frame_table(session: Session) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def group_table(groups: Iterable[Group]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and one row of text a group."""
+    return list(_GROUP_COLUMNS), _group_rows(groups)
+
+
 def match_rows(match: Match) -> list[tuple[str, str, str]]:
     """(role, what is used, why or why not) for every role of a match."""
     scales = {"dark": match.dark_scale, "flat dark": match.flat_dark_scale}
