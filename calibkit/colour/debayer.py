@@ -146,12 +146,35 @@ def _converter(method: str, cell: np.ndarray, block: int, count: int) -> Callabl
         if method == "superpixel":
             kernels.superpixel(*arrays, own, block, *out)
         elif method == "bilinear":
-            kernels.bilinear(*arrays, own, top, rows, reach, *out)
+            kernels.bilinear(*arrays, own, _taps(own, reach, count), top, rows, reach, *out)
         else:
             kernels.edge_aware(*arrays, own, top, rows, *out)
         return out
 
     return convert
+
+
+def _taps(cell: np.ndarray, reach: int, count: int) -> np.ndarray:
+    """Where each colour comes from at each site: [site row, site column, colour, tap, (dy, dx, weight)].
+
+    The first tap holds their number. An own sample is its only tap; no colour is out of reach.
+    """
+    (py, px), side = cell.shape, 2 * reach + 1
+    taps = np.zeros((py, px, count, side * side + 1, 3), np.float32)
+    for a, b, colour in np.ndindex(py, px, count):
+        near = [
+            (dy, dx, (reach + 1 - abs(dy)) * (reach + 1 - abs(dx)))
+            for dy in range(-reach, reach + 1)
+            for dx in range(-reach, reach + 1)
+            if cell[(a + dy) % py, (b + dx) % px] == colour
+        ]
+        if cell[a, b] == colour:
+            near = [(0, 0, 1)]
+        total = sum(weight for *_, weight in near)
+        taps[a, b, colour, 0, 0] = len(near)
+        for k, (dy, dx, weight) in enumerate(near):
+            taps[a, b, colour, k + 1] = dy, dx, weight / total
+    return taps
 
 
 def _bands(

@@ -69,11 +69,71 @@ def _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_varian
 
 
 @kernel
-def bilinear(signal, variance, flags, cell, top, rows, reach, out, out_variance, out_flags):
-    """Fill ``out[(colours, rows, width)]`` for the band's rows ``top … top + rows``; own samples stay as they are."""
+def _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_variance, out_flags):
+    """One row as if every pixel were good: site by site, so that the innermost loop is the same work throughout."""
+    py, px = taps.shape[:2]
+    last = signal.shape[1] - reach
+    for colour in range(out.shape[0]):
+        for b in range(px):
+            first = b + (reach - b + px - 1) // px * px
+            tap = taps[i % py, b, colour]
+            for k in range(int(tap[0, 0])):
+                y, dx, weight = i + int(tap[k + 1, 0]), int(tap[k + 1, 1]), tap[k + 1, 2]
+                squared = weight * weight
+                if k == 0:
+                    for j in range(first, last, px):
+                        out[colour, row, j] = weight * signal[y, j + dx]
+                        out_variance[colour, row, j] = squared * variance[y, j + dx]
+                        out_flags[colour, row, j] = flags[y, j + dx]
+                else:
+                    for j in range(first, last, px):
+                        out[colour, row, j] += weight * signal[y, j + dx]
+                        out_variance[colour, row, j] += squared * variance[y, j + dx]
+                        out_flags[colour, row, j] |= flags[y, j + dx]
+
+
+@kernel
+def _bad_rows(signal, flags):
+    """Whether each row holds a pixel that must not enter."""
+    rows = np.zeros(signal.shape[0], np.bool_)
+    for y in range(signal.shape[0]):
+        bad = 0
+        for x in range(signal.shape[1]):
+            bad += not _good(signal[y, x], flags[y, x])
+        rows[y] = bad > 0
+    return rows
+
+
+@kernel
+def bilinear(signal, variance, flags, cell, taps, top, rows, reach, out, out_variance, out_flags):
+    """Fill ``out[(colours, rows, width)]`` for the band's rows ``top … top + rows``; own samples stay as they are.
+
+    ``taps[a, b, colour]`` holds (count, then dy, dx, weight of each) for a pixel of site (a, b). They are used
+    for every pixel, and those at the rim or near a bad pixel are then done again, one by one.
+    """
+    height, width = signal.shape
+    bad = _bad_rows(signal, flags)
     for row in range(rows):
-        for j in range(signal.shape[1]):
-            _tent_pixel(signal, variance, flags, cell, top + row, j, row, reach, out, out_variance, out_flags)
+        i = top + row
+        if i < reach or i >= height - reach:
+            for j in range(width):
+                _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
+            continue
+        _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_variance, out_flags)
+        for j in range(reach):
+            _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
+            _tent_pixel(
+                signal, variance, flags, cell, i, width - 1 - j, row, reach, out, out_variance, out_flags
+            )
+        for y in range(i - reach, i + reach + 1):
+            if not bad[y]:
+                continue
+            for x in range(width):
+                if not _good(signal[y, x], flags[y, x]):
+                    for j in range(max(0, x - reach), min(width, x + reach + 1)):
+                        _tent_pixel(
+                            signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags
+                        )
 
 
 @kernel
