@@ -83,7 +83,7 @@ def _scaled(
     low, high = target.exposure_range
     factors = {id(dark): target.exposure / dark.exposure for dark in darks if dark.exposure > 0}
     darks = [dark for dark in darks if math.isfinite(factors.get(id(dark), math.nan))]
-    if not darks or not limits.same_exposure(low, high):
+    if not darks or not target.exposure > 0 or not limits.same_exposure(low, high):
         return otherwise
     allowed = [dark for dark in darks if factors[id(dark)] <= limits.max_dark_scale + 1e-9]
     if not allowed:

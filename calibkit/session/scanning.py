@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import Path
 
 from calibkit import io
 from calibkit.errors import CalibkitError, FrameFileError
@@ -18,13 +14,14 @@ from calibkit.io.detect import looks_like_frame
 from calibkit.io.source import FrameInfo
 from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
+from calibkit.session.doubts import contradictions, copies, how_to_tell, unknown_kinds
 from calibkit.session.facts import clock_offset, written_by_calibkit
 from calibkit.session.frame import Frame, make_frame, natural_key
 from calibkit.session.kinds import Verdict, decide_kind, master_in_name, told_kinds
 from calibkit.session.nights import nights_of
 from calibkit.session.session import Session
 from calibkit.session.tolerances import Tolerances
-from calibkit.session.wording import listed, plural
+from calibkit.session.wording import plural
 
 _THREADS = 8
 
@@ -104,13 +101,13 @@ def assemble(
     ordered = sorted(found, key=lambda item: natural_key(item[0]))
     root = folder.resolve().name
     verdicts = [decide_kind(info, rel, root=root, told=(told or {}).get(rel, "")) for rel, info in ordered]
-    warnings = _contradictions([rel for rel, _ in ordered], verdicts)
+    warnings = contradictions([rel for rel, _ in ordered], verdicts)
     if not any(verdict.kind for verdict in verdicts):
         reason = "no frame here says what it is: taken as a light"
         verdicts = [Verdict("light", reason)] * len(ordered)
         warnings.append(
-            f"no frame says what it is, so {plural(len(ordered), 'frame')} taken as lights; "
-            'if they are not: kinds={"dark": "pattern", "flat": "pattern", …}'
+            f"no frame says what it is, so {plural(len(ordered), 'frame')} taken as lights. If some are not: "
+            + how_to_tell("dark", "PATTERN")
         )
     offsets = [clock_offset(info.header, info.time) for _, info in ordered]
     nights = nights_of([info.time for _, info in ordered], offsets)
@@ -118,7 +115,7 @@ def assemble(
         _frame(relative, info, verdict, night)
         for (relative, info), verdict, night in zip(ordered, verdicts, nights, strict=True)
     ]
-    warnings += _unknown(frames) + _twice(frames)
+    warnings += [*unknown_kinds(frames), *copies(frames)]
     return Session(
         folder=folder,
         frames=frames,
@@ -206,65 +203,3 @@ def _nothing(root: Path, files: int, unreadable: Mapping[Path, str], ours: Seque
     return (
         f"{root}: no frames among its {plural(files, 'file')}; wanted are FITS, camera RAW or 16-bit TIFF/PNG"
     )
-
-
-def _contradictions(relatives: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
-    """One warning for all files whose header and name say different things in the same way."""
-    cases: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for relative, verdict in zip(relatives, verdicts, strict=True):
-        if verdict.contradiction:
-            cases[PurePosixPath(relative).parent.as_posix(), verdict.kind, verdict.named].append(relative)
-    reasons = dict(zip(relatives, verdicts, strict=True))
-    warnings = []
-    for (_, kind, named), files in cases.items():
-        verdict = reasons[files[0]]
-        pattern = common_pattern(files, relatives)
-        warnings.append(
-            f"{plural(len(files), 'file')} ({listed(files, 1)}): header says {kind} ({verdict.reason}), but "
-            f"{verdict.contradiction}: taken as {kind}. If the name is right: kinds={{{named!r}: {pattern!r}}}"
-        )
-    return warnings
-
-
-def common_pattern(files: Sequence[str], among: Sequence[str]) -> str:
-    """A pattern that fits these files and no others of *among*, as far as their beginning allows.
-
-    >>> common_pattern(["a/flat1.fit", "a/flat2.fit"], ["a/flat1.fit", "a/flat2.fit", "b/dark.fit"])
-    'a/flat*'
-    """
-    first, last = min(files), max(files)
-    same = next(
-        (i for i, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
-    )
-    pattern = first[:same].rstrip("0123456789") + "*" if len(files) > 1 else first
-    caught = sum(fnmatchcase(name, pattern) for name in among)
-    return pattern if caught == len(files) else "a pattern for these files"
-
-
-def _unknown(frames: Sequence[Frame]) -> list[str]:
-    unknown = [frame.relative for frame in frames if not frame.kind]
-    if not unknown:
-        return []
-    text = (
-        f"{plural(len(unknown), 'frame')} of unknown kind ({listed(unknown)}): neither header, folder nor file name "
-        f'says it. Left out until told: kinds={{"light": {common_pattern(unknown, [f.relative for f in frames])!r}}} '
-        'or "bias", "dark", "flat", "flat dark"'
-    )
-    return [text]
-
-
-def _twice(frames: Sequence[Frame]) -> list[str]:
-    """Frames that are there in two copies: ``a.fit`` and ``a.fit.gz``, or the same file in two folders."""
-    copies: dict[tuple[str, str, tuple[int, int]], list[str]] = defaultdict(list)
-    for frame in frames:
-        if not np.isnat(frame.info.time):
-            stem = PurePosixPath(frame.relative).name.partition(".")[0]
-            copies[stem, str(frame.info.time), frame.info.shape].append(frame.relative)
-    twice = [files for files in copies.values() if len(files) > 1]
-    if not twice:
-        return []
-    text = (
-        f"{plural(len(twice), 'frame')} there more than once ({' = '.join(twice[0])}): the copies are not "
-        "independent and make the noise look lower than it is; keep one of each"
-    )
-    return [text]

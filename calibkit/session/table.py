@@ -62,8 +62,11 @@ def frame_table(session: Session) -> pd.DataFrame:
 
 
 def group_table(groups: Iterable[Group]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and one row of text a group."""
-    return list(_GROUP_COLUMNS), _group_rows(groups)
+    """Headings and rows of the table of groups; columns without any content are left out."""
+    rows = [[str(text(group)) for text in _GROUP_COLUMNS.values()] for group in groups]
+    used = [i for i in range(len(_GROUP_COLUMNS)) if any(row[i] for row in rows)]
+    headings = list(_GROUP_COLUMNS)
+    return [headings[i] for i in used], [[row[i] for i in used] for row in rows]
 
 
 def match_rows(match: Match) -> list[tuple[str, str, str]]:
@@ -80,7 +83,8 @@ def match_rows(match: Match) -> list[tuple[str, str, str]]:
 def summary_text(session: Session) -> str:
     """The whole session in lines of text."""
     lines = [_headline(session), ""]
-    lines += _aligned([list(_GROUP_COLUMNS), *_group_rows(session.groups)])
+    headings, rows = group_table(session.groups)
+    lines += _aligned([headings, *rows])
     for match in session.matches:
         lines += ["", f"{match.light.name} ({count_of(match.light)}):"]
         lines += [f"  {role:<10} {used}: {why}" for role, used, why in match_rows(match)]
@@ -91,10 +95,7 @@ def summary_text(session: Session) -> str:
 
 def summary_html(session: Session) -> str:
     """The same for a notebook; every text from a file is escaped."""
-    parts = [
-        f"<p><b>{escape(_headline(session))}</b></p>",
-        _html_table(list(_GROUP_COLUMNS), _group_rows(session.groups)),
-    ]
+    parts = [f"<p><b>{escape(_headline(session))}</b></p>", _html_table(*group_table(session.groups))]
     for match in session.matches:
         rows = _html_table(["for", "used", "why"], match_rows(match))
         title = escape(f"{match.light.name}: what calibrates it")
@@ -126,10 +127,6 @@ def _sections(session: Session) -> list[tuple[str, list[str]]]:
     return [(title, items) for title, items in sections if items]
 
 
-def _group_rows(groups: Iterable[Group]) -> list[list[str]]:
-    return [[str(text(group)) for text in _GROUP_COLUMNS.values()] for group in groups]
-
-
 def _gain_text(group: Group) -> str:
     if math.isfinite(group.gain_setting):
         return number(group.gain_setting)
@@ -137,10 +134,8 @@ def _gain_text(group: Group) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns side by side; those without any content are left out."""
-    used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
-    widths = [max(len(row[i]) for row in rows) for i in used]
-    return ["  ".join(row[i].ljust(w) for i, w in zip(used, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _html_table(headings: list[str], rows: Iterable[Iterable[str]]) -> str:

@@ -114,7 +114,7 @@ def test_imx296_unaided_has_darks_and_unknown_frames(shared_data: SharedData) ->
     session = calibkit.scan(shared_data("imx296"))
     assert Counter(frame.kind for frame in session.frames) == {"dark": 4, "": 13}
     assert {frame.reason.split(" '")[0] for frame in session.frames if frame.kind} == {"file name"}
-    assert "kinds={\"light\": 'level*'}" in session.warnings[0]
+    assert "kinds={'light': 'level*'}" in session.warnings[0]
     assert not session.matches
 
 

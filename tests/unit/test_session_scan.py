@@ -13,7 +13,7 @@ from astropy.io import fits
 
 import calibkit
 from calibkit.errors import CalibkitError, Cancelled, SettingError
-from calibkit.session.scanning import common_pattern
+from calibkit.session.doubts import common_pattern
 
 
 def write(path: Path, *, size: tuple[int, int] = (4, 6), **cards: Any) -> Path:
@@ -148,7 +148,7 @@ def test_header_against_name_is_warned_with_the_way_out(tmp_path: Path) -> None:
     (warning,) = session.warnings
     assert warning == (
         "3 files (flat-0.fit and 2 more): header says light (IMAGETYP = 'Light Frame'), but file name 'flat-0.fit' "
-        "says flat: taken as light. If the name is right: kinds={'flat': 'flat-*'}"
+        "says flat: taken as light. If the name is right: kinds={'flat': 'flat-*'}, or --flat 'flat-*' on the command line"
     )
     told = calibkit.scan(tmp_path, kinds={"flat": "flat-*"})
     assert told.warnings == ["there are no lights here: masters can be made, nothing can be calibrated"]
@@ -215,7 +215,7 @@ def test_patterns_suggested_fit_their_files_alone() -> None:
     names = ["a/flat1.fit", "a/flat2.fit", "b/dark.fit"]
     assert common_pattern(names[:2], names) == "a/flat*"
     assert common_pattern(names[2:], names) == "b/dark.fit"
-    assert common_pattern(["x1.fit", "y1.fit"], ["x1.fit", "y1.fit", "z.fit"]) == "a pattern for these files"
+    assert common_pattern(["x1.fit", "y1.fit"], ["x1.fit", "y1.fit", "z.fit"]) == "PATTERN"
 
 
 def test_copies_of_a_frame_are_warned_of(tmp_path: Path) -> None:
