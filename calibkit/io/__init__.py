@@ -73,6 +73,6 @@ def read_info(path: str | os.PathLike[str]) -> FrameInfo:
         from calibkit.io.pictures import read_picture_info
 
         return read_picture_info(path)
-    from calibkit.io.fits import read_layout
+    from calibkit.io.layout import read_layout
 
     return read_layout(path, gzipped=form == "fits.gz")[1]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -105,3 +105,15 @@ def check_rows(y0: int, y1: int, height: int) -> None:
     if not 0 <= y0 <= y1 <= height:
         msg = f"rows {y0}:{y1} asked of a frame with {height} rows"
         raise IndexError(msg)
+
+
+def fill(file: BinaryIO, out: np.ndarray) -> int:
+    """Fill the contiguous array *out* from the unbuffered *file*; returns the bytes that there were."""
+    data = memoryview(out.reshape(-1).view(np.uint8))
+    done = 0
+    while done < len(data):
+        count = file.readinto(data[done:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        done += count
+    return done

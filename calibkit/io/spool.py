@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from calibkit.errors import OutputError
-from calibkit.io.source import FrameInfo, check_rows
+from calibkit.io.source import FrameInfo, check_rows, fill
 
 try:
     import fcntl
@@ -205,17 +205,5 @@ class SpooledSource:
         values = np.empty((y1 - y0, columns), self.info.dtype)
         with self.open_spool() as file:
             file.seek((top + y0) * columns * values.itemsize)
-            read_exactly(file, values)
+            fill(file, values)
         return values if right - left == columns else np.ascontiguousarray(values[:, left:right])
-
-
-def read_exactly(file: BinaryIO, out: np.ndarray) -> int:
-    """Fill *out* from *file*; returns the bytes that there were."""
-    data = memoryview(out).cast("B") if out.size else memoryview(b"")
-    done = 0
-    while done < len(data):
-        count = file.readinto(data[done:])  # type: ignore[attr-defined]
-        if not count:
-            break
-        done += count
-    return done
