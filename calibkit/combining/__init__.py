@@ -1,5 +1,7 @@
 """Combining a stack of frames into one: the public `combine` and `can_reject`."""
 
 from calibkit.combining.engine import combine
+from calibkit.combining.reach import Reach, can_reject
+from calibkit.combining.rejections import REJECTIONS, Rejection
 
-__all__ = ["combine"]
+__all__ = ["REJECTIONS", "Reach", "Rejection", "can_reject", "combine"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from calibkit import meta
-from calibkit.combining.plan import Plan
-from calibkit.combining.rejections import REJECTIONS
-from calibkit.errors import SettingError
+from calibkit.combining.prepare import prepare
+from calibkit.combining.reading import StackReader
+from calibkit.combining.result import make_result
+from calibkit.combining.threads import run_bands
+from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress, silent
 
 
@@ -30,74 +32,135 @@ def combine(
     progress: Progress = silent,
     client: Any = None,
 ) -> xr.Dataset:
-    """Combine the frames of *stack* into one."""
-    from calibkit.combining.reading import StackReader
-    from calibkit.combining.threads import run_bands
+    """Combine the frames of a stack into one, without outliers, and say how sure the result is.
 
+    Parameters
+    ----------
+    stack : DataArray or Dataset
+        Dimensions ``(frame, y, x)``. A Dataset has ``signal`` and may have ``variance`` and ``flags``. Samples
+        that are not finite or carry a bad flag are left out. 1 to 10 000 frames, lazy or in memory.
+    method : {"mean", "median", "sum", "minimum", "maximum"}
+        How the samples that are kept are combined. A sum is the mean times the number of frames, so that a
+        pixel that lost a sample keeps its level.
+    reject : str
+        How outliers are found, see the table in Notes; ``"auto"`` chooses by the number of frames and by what
+        is known of the noise, and writes what and why into ``attrs["rejection"]`` and the provenance.
+    low, high : float, optional
+        Limits below and above, in the unit of the rejection method; its defaults when left out.
+    normalise : {"auto", "none", "additive", "multiplicative", "additive_scaling", "multiplicative_scaling"}
+        How frames are brought to the median level (and spread) of all before outliers are looked for, each
+        colour channel by itself. ``"auto"`` multiplies flats, shifts and scales lights, and leaves others alone.
+    weights : {"exposure", "noise"} or array of shape (frame,), optional
+        For the mean: by exposure time, by the inverse of the measured noise variance, or as given.
+    max_iterations : int, optional
+        Rejection is repeated at most so often.
+    keep : int, optional
+        So many samples of a pixel always stay.
+    gain : float, optional
+        Electrons per ADU; taken from the stack when left out. For ``reject="noise_model"``.
+    read_noise : float, optional
+        Electrons; taken from the stack when left out.
+    progress : callable
+        ``progress(done, total, what)``; may raise `Cancelled`.
+    client : dask.distributed.Client, optional
+        Do the work on this cluster; its workers must see the same files.
+
+    Returns
+    -------
+    Dataset
+        ``signal`` and ``variance`` (float32, unit and unit squared), ``flags`` (those that all kept samples carry;
+        saturated where at least half of the samples are), ``n_kept``, ``rejected_low`` and ``rejected_high`` per
+        pixel, and ``rejected_fraction`` per frame. A pixel without a usable sample gets the median of its
+        flagged ones and the flag *rejected_all*, or NaN and *no_data*; its variance is NaN.
+
+    Raises
+    ------
+    MismatchError
+        The stack is not one, or its frames cannot be brought together.
+    SettingError
+        A setting that cannot work.
+    Cancelled
+        The progress callback asked to stop.
+
+    Warns
+    -----
+    CalibkitWarning
+        The rejection cannot reject anything with so few frames; the variance is not known.
+
+    Notes
+    -----
+    Rejection methods, with what *low* and *high* are (x̃ is the median of the samples still in, limits in σ are
+    one-sided, and every method but those marked 1 is repeated until nothing more is rejected):
+
+    ================ ========== ==================================================================
+    ``none``
+    ``minmax``       1 / 1      the so many lowest and highest samples (1)
+    ``percentile``   0.2 / 0.1  fractions of a positive median below and above it (1)
+    ``sigma``        3 / 3      σ about x̃, standard deviation with divisor n − 1
+    ``mean_sigma``   3 / 3      the same about the mean
+    ``mad``          3 / 3      σ about x̃, σ = 1.4826 × median absolute deviation (1)
+    ``winsorized``   3 / 3      σ about x̃; σ from the samples pulled in to x̃ ± 1.5 σ, × 1.134, until it stands
+    ``linear_fit``   5 / 5      mean absolute residuals from the line through the sorted samples
+    ``gesd``         0.3 / 0.05 largest fraction of outliers / significance; all steps of Rosner's test (1)
+    ``noise_model``  3 / 3      σ about x̃ from gain and read noise
+    ``averaged_sigma`` 3 / 3    σ about x̃, σ² proportional to the level along each row
+    ``leave_one_out`` 3 / 3     σ of the other samples about their mean (1)
+    ================ ========== ==================================================================
+
+    ``percentile`` and ``averaged_sigma`` leave pixels alone whose level is not above zero. Where more than
+    half of the samples are equal, ``mad`` takes the mean absolute deviation instead. ``winsorized`` and
+    ``linear_fit`` are Siril's definitions but for three points: the most deviant samples go first when only
+    *keep* may stay (in Siril the first frames go), computation is in double precision, and pulled-in samples
+    are not rounded to whole numbers. Siril's GESD test stops at the first sample that passes; Rosner's does not.
+
+    The variance is that of the *method*: the scatter of the kept samples over their number, times what
+    the rejection and the combination cost, which a simulation has measured (a median of many samples costs
+    π/2; see `calibkit.combining.efficiency`). Where the samples have variances of their own these are used
+    instead of the scatter. A single sample without a variance has noise from gain and read noise, or NaN.
+
+    Frames are read once, in bands of rows; before normalisation, strips of rows of every frame are measured.
+    For a compressed file that is another pass through it.
+
+    References
+    ----------
+    Rosner, B. 1983, Technometrics 25, 165. Huber, P. J. 1981, Robust Statistics. Samuelson, P. A. 1968, J. Am.
+    Stat. Assoc. 63, 1522. Every method's source is in `calibkit.combining.REJECTIONS`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from calibkit import combine
+    >>> frames = np.random.default_rng(1).normal(100, 5, (12, 4, 6)).astype("f4")
+    >>> frames[3, 1, 2] = 5000  # a cosmic ray
+    >>> result = combine(xr.DataArray(frames, dims=("frame", "y", "x")), reject="winsorized")
+    >>> int(result.rejected_high[1, 2]), bool(abs(result.signal[1, 2] - 100) < 10)
+    (1, True)
+    """
     reader = StackReader(stack)
-    n = reader.shape[0]
-    chosen = reject
-    if chosen == "auto":
-        chosen = "sigma" if method != "median" and n >= 4 else "none"
-    if chosen not in REJECTIONS:
-        msg = f"reject={reject!r} is not known; choose one of {', '.join(REJECTIONS)} or auto"
-        raise SettingError(msg)
-    if method not in ("mean", "median"):
-        msg = f"method={method!r} is not known; choose mean or median"
-        raise SettingError(msg)
-    rejection = REJECTIONS[chosen]
-    ones = np.ones(n + 1)
-    plan = Plan(
+    prepared = prepare(
+        reader,
+        stack,
         method=method,
-        rejection=rejection,
-        low=rejection.low if low is None else float(low),
-        high=rejection.high if high is None else float(high),
-        iterations=rejection.iterations if max_iterations is None else int(max_iterations),
-        keep=rejection.keep if keep is None else int(keep),
-        n_frames=n,
-        cell=np.zeros((1, 1), np.uint8),
-        scale=None,
-        zero=None,
-        weight=None,
-        relative=None,
-        noise=None,
-        scatter_factor=ones * (np.pi / 2 if method == "median" else 1.0),
-        carried_factor=ones * (np.pi / 2 if method == "median" else 1.0),
-        saturation=float("nan"),
+        reject=reject,
+        low=low,
+        high=high,
+        normalise=normalise,
+        weights=weights,
+        max_iterations=max_iterations,
+        keep=keep,
+        gain=gain,
+        read_noise=read_noise,
+        progress=progress,
     )
-    outputs, frames = run_bands(reader, plan, progress)
-    return _result(stack, plan, outputs, frames)
+    for message in prepared.warnings:
+        warnings.warn(message, CalibkitWarning, stacklevel=2)
+    if client is None:
+        outputs, frames = run_bands(reader, prepared.plan, progress)
+    else:
+        from calibkit.combining.cluster import run_on_cluster
 
-
-def _result(
-    stack: xr.DataArray | xr.Dataset, plan: Plan, outputs: dict[str, np.ndarray], frames: np.ndarray
-) -> xr.Dataset:
-    height, width = outputs["signal"].shape
-    coords = {name: stack.coords[name] for name in ("y", "x") if name in stack.coords}
-    if "file" in stack.coords:
-        coords["file"] = stack.coords["file"]
-    result = xr.Dataset({name: (("y", "x"), array) for name, array in outputs.items()}, coords=coords)
-    valid = np.maximum(height * width - frames[:, 2], 1)
-    result["rejected_fraction"] = ("frame", (frames[:, 0] + frames[:, 1]) / valid)
-    attrs = meta.camera_attrs(stack)
-    attrs["units"] = stack.attrs.get("units", "adu")
-    for name in ("kind", "exposure", "temperature", "gain", "gain_setting", "filter"):
-        default = meta.FRAME_COORDS[name][1]
-        attrs[name] = meta.frame_value(stack, name, default)
-    attrs["n_frames"] = plan.n_frames
-    for name in ("bias_subtracted", "dark_subtracted", "flat_divided"):
-        attrs[name] = bool(stack.attrs.get(name, False))
-    step = {
-        "step": "combine",
-        "method": plan.method,
-        "reject": plan.rejection.name,
-        "low": plan.low,
-        "high": plan.high,
-        "inputs": [str(name) for name in np.atleast_1d(stack.coords["file"].values)]
-        if "file" in stack.coords
-        else [],
-    }
-    attrs["provenance"] = [*stack.attrs.get("provenance", []), step]
-    result.attrs = attrs
-    result["signal"].attrs["units"] = attrs["units"]
+        outputs, frames = run_on_cluster(reader, prepared.plan, progress, client)
+    result, unknown = make_result(stack, prepared, outputs, frames)
+    if unknown:
+        warnings.warn(unknown, CalibkitWarning, stacklevel=2)
     return result

@@ -1,14 +1,21 @@
-"""Row bands of a stack, whatever it is kept in: frame files, a dask array or an array in memory."""
+"""Rows of a stack, whatever it is kept in: frame files, a dask array or an array in memory."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from calibkit.errors import MismatchError
+from calibkit.errors import Cancelled, MismatchError
+from calibkit.memory import BAND_BYTES, band_rows
+
+#: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
+DIRECT_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Band:
 
 
 class StackReader:
-    """Reads rows of every frame of a stack; safe from threads.
+    """Reads rows of the frames of a stack; safe from threads.
 
     Parameters
     ----------
@@ -30,58 +37,156 @@ class StackReader:
     """
 
     def __init__(self, stack: xr.DataArray | xr.Dataset) -> None:
+        if isinstance(stack, xr.Dataset) and "signal" not in stack:
+            msg = f"a Dataset to combine has the variable 'signal'; found {sorted(map(str, stack.data_vars))}"
+            raise MismatchError(msg)
         signal = stack["signal"] if isinstance(stack, xr.Dataset) else stack
         if signal.dims != ("frame", "y", "x"):
             msg = (
-                f"combine() takes a stack with dimensions ('frame', 'y', 'x'), found {signal.dims}; "
-                "open the frames with calibkit.open_stack, or put one frame into a stack with "
-                "frame.expand_dims('frame')"
+                f"combine takes a stack with dimensions ('frame', 'y', 'x'), found {signal.dims}; open frames "
+                "with calibkit.open_stack, or make a stack of one frame with frame.expand_dims('frame')"
             )
             raise MismatchError(msg)
+        if 0 in signal.shape or signal.dtype.kind not in "iuf":
+            msg = f"combine takes a stack of numbers with at least one frame and pixel, found {signal.dtype} {signal.shape}"
+            raise MismatchError(msg)
         self.shape: tuple[int, int, int] = signal.shape
-        self.dtype = signal.dtype
-        self._source = _undisturbed_source(signal)
-        self._values = signal.data
-        self._flags = stack["flags"].data if isinstance(stack, xr.Dataset) and "flags" in stack else None
-        self._variance = (
-            stack["variance"].data if isinstance(stack, xr.Dataset) and "variance" in stack else None
+        self.dtype: np.dtype = (
+            np.dtype(np.uint16) if signal.dtype == np.uint8 else signal.dtype.newbyteorder("=")
         )
-        for name, data in (("flags", self._flags), ("variance", self._variance)):
-            if data is not None and data.shape != self.shape:
-                msg = f"signal has shape {self.shape} but {name} has {data.shape}; they must be the same"
-                raise MismatchError(msg)
+        self._source = None if isinstance(signal.data, np.ndarray) else _undisturbed_source(signal)
+        self._arrays = {"values": signal.data}
+        for name in ("flags", "variance"):
+            if isinstance(stack, xr.Dataset) and name in stack:
+                if stack[name].dims != signal.dims:
+                    msg = f"signal has the dimensions {signal.dims} but {name} has {stack[name].dims}"
+                    raise MismatchError(msg)
+                self._arrays[name] = stack[name].data
+        self._files = (
+            [str(f) for f in np.atleast_1d(signal.coords["file"].values)] if "file" in signal.coords else []
+        )
 
     @property
     def has_flags(self) -> bool:
-        return self._flags is not None
+        return "flags" in self._arrays
 
     @property
     def has_variance(self) -> bool:
-        return self._variance is not None
+        return "variance" in self._arrays
 
-    def read(self, y0: int, y1: int) -> Band:
-        """Rows *y0* to *y1* of every frame."""
+    @property
+    def source(self) -> Any:
+        """The reader of the files, or None when the stack is no longer what is in the files."""
+        return self._source
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """``values`` and, where there are any, ``flags`` and ``variance``: numpy or dask arrays."""
+        return self._arrays
+
+    def name(self, frame: int) -> str:
+        """What to call a frame in a message."""
+        return self._files[frame] if self._files else f"frame {frame}"
+
+    def bands(self, workers: int, period: int) -> list[tuple[int, int]]:
+        """Rows (start, stop) of the bands for *workers* at a time, whole periods of the colour pattern each."""
+        n, height, width = self.shape
+        sample = self.dtype.itemsize + (2 if self.has_flags else 0) + (4 if self.has_variance else 0)
+        share = BAND_BYTES / DIRECT_BYTES if self._quick else workers
+        rows = band_rows(height, width, bytes_per_pixel=sample * n * share, multiple=period)
+        data = self._arrays["values"]
+        if self._source is None and not isinstance(data, np.ndarray):
+            # cutting a dask chunk in two computes it twice
+            edges = np.concatenate([[0], np.cumsum(data.chunks[1])])
+            starts = [0]
+            for edge, following in pairwise(edges[1:]):
+                if following - starts[-1] > rows:
+                    starts.append(int(edge))
+            return list(zip(starts, [*starts[1:], height], strict=True))
+        return [(y0, min(y0 + rows, height)) for y0 in range(0, height, rows)]
+
+    @property
+    def _quick(self) -> bool:
+        """Whether rows anywhere cost the same, so that small bands lose nothing."""
         if self._source is None:
-            values = _rows(self._values, y0, y1)
-        else:
-            values = np.empty((self.shape[0], y1 - y0, self.shape[2]), self.dtype)
-            for frame in range(self.shape[0]):
+            return isinstance(self._arrays["values"], np.ndarray)
+        return all(getattr(source, "random_access", False) for source in self._source.sources)
+
+    def read(self, y0: int, y1: int, turn: Callable[[int], Any], buffer: np.ndarray | None = None) -> Band:
+        """Rows *y0* to *y1* of every frame, in *buffer* (flat, of the stack's type) when it is large enough.
+
+        ``turn(frame)`` is a context in which one frame is read.
+        """
+        if self._source is None:
+            arrays = {name: _rows(data, y0, y1) for name, data in self._arrays.items()}
+            values = arrays["values"].astype(self.dtype, copy=False)
+            return Band(values, arrays.get("flags"), arrays.get("variance"))
+        n, _, width = self.shape
+        size = n * (y1 - y0) * width
+        if buffer is None or buffer.size < size:
+            buffer = np.empty(size, self.dtype)
+        values = buffer[:size].reshape(n, y1 - y0, width)
+        for frame in range(n):
+            with turn(frame):
                 self._source.read(frame, y0, y1, out=values[frame])
-        return Band(
-            values,
-            None if self._flags is None else _rows(self._flags, y0, y1),
-            None if self._variance is None else _rows(self._variance, y0, y1),
-        )
+        return Band(values, None, None)
+
+    def read_frame(self, frame: int, y0: int, y1: int) -> np.ndarray:
+        """Rows *y0* to *y1* of one frame; NaN where a flag says that there is no measurement."""
+        from calibkit.combining.normalise import usable_rows
+
+        if self._source is not None:
+            return self._source.read(frame, y0, y1)
+        values = _rows(self._arrays["values"][frame : frame + 1], y0, y1)[0]
+        flags = _rows(self._arrays["flags"][frame : frame + 1], y0, y1)[0] if self.has_flags else None
+        return usable_rows(values, flags)
+
+
+class Turns:
+    """Keeps the bands of each frame in order, so that a compressed file is read from front to back once.
+
+    Different frames are read at the same time.
+    """
+
+    def __init__(self, n_frames: int) -> None:
+        self._next = [0] * n_frames
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let everybody who waits go."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def of(self, band: int) -> Callable[[int], _Turn]:
+        """Contexts for the frames of the band with this number."""
+        return lambda frame: _Turn(self, band, frame)
+
+
+class _Turn:
+    def __init__(self, turns: Turns, band: int, frame: int) -> None:
+        self._turns, self._band, self._frame = turns, band, frame
+
+    def __enter__(self) -> None:
+        turns = self._turns
+        with turns._changed:
+            turns._changed.wait_for(lambda: turns._stopped or turns._next[self._frame] >= self._band)
+            if turns._stopped:
+                msg = "the work was stopped while a band was being read"
+                raise Cancelled(msg)
+
+    def __exit__(self, *error: object) -> None:
+        turns = self._turns
+        with turns._changed:
+            turns._next[self._frame] = self._band + 1
+            turns._changed.notify_all()
 
 
 def _undisturbed_source(signal: xr.DataArray) -> Any:
     """The reader of the files behind *signal*, or None."""
-    if isinstance(signal.data, np.ndarray):
-        return None
-    try:
-        from calibkit.frames import stack_source
-    except ImportError:
-        return None
+    from calibkit.frames import stack_source
+
     return stack_source(signal)
 
 

@@ -92,7 +92,7 @@ REJECTIONS: dict[str, Rejection] = {
             3,
             3,
             *_SIGMAS,
-            UNTIL_DONE,
+            1,
             3,
             3,
             "1.4826 × median absolute deviation: Hampel 1974, JASA 69, 383",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 
 from calibkit.combining.bands import OUTPUTS, BandCombiner
 from calibkit.combining.plan import Plan
-from calibkit.combining.reading import StackReader
-from calibkit.memory import band_rows, worker_count
+from calibkit.combining.reading import StackReader, Turns
+from calibkit.memory import worker_count
 from calibkit.progress import Progress
 
 #: The main thread looks up this often, so that Ctrl-C and a cancel are heard at once.
@@ -31,35 +33,61 @@ def run_bands(
     """
     n, height, width = reader.shape
     workers = worker_count()
-    sample = reader.dtype.itemsize + (2 if reader.has_flags else 0) + (4 if reader.has_variance else 0)
-    rows = band_rows(height, width, bytes_per_pixel=sample * n * workers)
+    bands = reader.bands(workers, plan.cell.shape[0])
     outputs = {name: np.zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
-    starts = range(0, height, rows)
     stop = threading.Event()
+    turns = Turns(n)
     local = threading.local()
+    largest = max(y1 - y0 for y0, y1 in bands)
 
-    def work(y0: int) -> np.ndarray:
+    def work(number: int) -> np.ndarray:
         if stop.is_set():
             return np.zeros((n, 3), np.int64)
         if not hasattr(local, "combiner"):
             local.combiner = BandCombiner(plan, reader.dtype, width, flagged=reader.has_flags)
-        y1 = min(y0 + rows, height)
+            local.buffer = np.empty(n * largest * width, reader.dtype) if reader.source is not None else None
+        y0, y1 = bands[number]
+        band = reader.read(y0, y1, turns.of(number), local.buffer)
         out = {name: array[y0:y1] for name, array in outputs.items()}
-        return local.combiner.combine(reader.read(y0, y1), y0, out, stop.is_set)
+        return local.combiner.combine(band, y0, out, stop.is_set)
 
-    frames = np.zeros((n, 3), np.int64)
-    what = f"combine {n} frames"
-    progress(0, len(starts), what)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="calibkit-combine")
+    def halt() -> None:
+        stop.set()
+        turns.stop()
+
+    found = run(work, len(bands), f"combine {n} frames", progress, workers=workers, halt=halt)
+    return outputs, np.sum(found, axis=0)
+
+
+def run(
+    function: Callable[[int], Any],
+    count: int,
+    what: str,
+    progress: Progress,
+    *,
+    workers: int | None = None,
+    halt: Callable[[], None] = lambda: None,
+) -> list[Any]:
+    """Call ``function(i)`` for 0 … count − 1 in threads and return the results in order.
+
+    *progress* is called from this thread. On any error, cancel or Ctrl-C *halt* is called, what has not
+    begun is dropped, and what has is waited for.
+    """
+    results: list[Any] = [None] * count
+    progress(0, count, what)
+    pool = ThreadPoolExecutor(workers or worker_count(), thread_name_prefix="calibkit-combine")
     try:
-        pending = {pool.submit(work, y0) for y0 in starts}
+        places: dict[Future[Any], int] = {pool.submit(function, i): i for i in range(count)}
+        pending = set(places)
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
-                frames += future.result()
+                results[places[future]] = future.result()
             if done:
-                progress(len(starts) - len(pending), len(starts), what)
+                progress(count - len(pending), count, what)
+    except BaseException:
+        halt()
+        raise
     finally:
-        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-    return outputs, frames
+    return results

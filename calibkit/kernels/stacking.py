@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-from calibkit.kernels.rejection import middle, spread
+from calibkit.kernels.rejection import spread
 
 
 @kernel

@@ -1,0 +1,96 @@
+"""The same combination on a dask.distributed cluster, band by band."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from calibkit.combining.bands import OUTPUTS, BandCombiner
+from calibkit.combining.plan import Plan
+from calibkit.combining.reading import Band, StackReader
+from calibkit.progress import Progress
+
+
+def combine_rows(
+    values: np.ndarray,
+    flags: np.ndarray | None,
+    variance: np.ndarray | None,
+    dtype: np.dtype,
+    y0: int,
+    plan: Plan,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Combine rows of every frame, starting at row *y0* of the stack."""
+    values = np.ascontiguousarray(values.astype(dtype, copy=False))
+    flags, variance = (None if part is None else np.ascontiguousarray(part) for part in (flags, variance))
+    rows, width = values.shape[1:]
+    out = {name: np.zeros((rows, width), kind) for name, kind in OUTPUTS.items()}
+    combiner = BandCombiner(plan, values.dtype, width, flagged=flags is not None)
+    frames = combiner.combine(Band(values, flags, variance), y0, out)
+    return out, frames
+
+
+def combine_files(
+    source: Any, dtype: np.dtype, y0: int, y1: int, plan: Plan
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`combine_rows` of files that the worker reads itself."""
+    values = np.stack([source.read(frame, y0, y1) for frame in range(plan.n_frames)])
+    return combine_rows(values, None, None, dtype, y0, plan)
+
+
+def run_on_cluster(
+    reader: StackReader, plan: Plan, progress: Progress, client: Any
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`calibkit.combining.threads.run_bands` on the workers of *client*.
+
+    Twice as many bands as there are threads are under way at a time; on any error, cancel or Ctrl-C those
+    are cancelled.
+    """
+    from distributed import as_completed
+
+    n, height, width = reader.shape
+    threads = sum(client.nthreads().values())
+    bands = iter(reader.bands(2, plan.cell.shape[0]))
+    total = len(reader.bands(2, plan.cell.shape[0]))
+    what = f"combine {n} frames on {threads} threads"
+    outputs = {name: np.zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
+    frames = np.zeros((n, 3), np.int64)
+    places: dict[Any, tuple[int, int]] = {}
+
+    def submit(y0: int, y1: int) -> Any:
+        if reader.source is not None:
+            future = client.submit(combine_files, reader.source, reader.dtype, y0, y1, plan, pure=False)
+        else:
+            parts = [reader.arrays.get(name) for name in ("values", "flags", "variance")]
+            rows = [_on_cluster(part, y0, y1, client) for part in parts]
+            future = client.submit(combine_rows, *rows, reader.dtype, y0, plan, pure=False)
+        places[future] = (y0, y1)
+        return future
+
+    progress(0, total, what)
+    waiting = as_completed([submit(*band) for _, band in zip(range(2 * threads), bands, strict=False)])
+    try:
+        for done, future in enumerate(waiting, start=1):
+            y0, y1 = places.pop(future)
+            out, counted = future.result()
+            for name, array in outputs.items():
+                array[y0:y1] = out[name]
+            frames += counted
+            following = next(bands, None)
+            if following is not None:
+                waiting.add(submit(*following))
+            progress(done, total, what)
+    except BaseException:
+        client.cancel(list(places))
+        raise
+    return outputs, frames
+
+
+def _on_cluster(part: Any, y0: int, y1: int, client: Any) -> Any:
+    """Rows of an array as a future, or None."""
+    if part is None:
+        return None
+    rows = part[:, y0:y1]
+    if isinstance(rows, np.ndarray):
+        return client.scatter(rows, hash=False)
+    return client.compute(rows)

@@ -1,0 +1,160 @@
+"""The noise of a sample from gain, read noise and offset level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from calibkit import meta
+from calibkit.cfa import pattern_of
+from calibkit.combining.plan import Noise
+from calibkit.combining.reading import StackReader
+from calibkit.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is known about the noise of the frames.
+
+    ``gain`` (frame) in electrons per unit of the signal, ``read_noise`` in electrons, ``level`` (channel)
+    the signal without light, or None; NaN where not known.
+    """
+
+    gain: np.ndarray
+    read_noise: float
+    level: np.ndarray | None
+    has_light: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether the noise of a sample can be computed."""
+        known = bool(np.isfinite(self.gain).all()) and bool(np.isfinite(self.read_noise))
+        return known and (self.level is not None or not self.has_light)
+
+    def require(self) -> list[str]:
+        """Raise if gain or read noise are missing; warnings about what else is."""
+        missing = [
+            name
+            for name, known in (
+                ("gain", np.isfinite(self.gain).all()),
+                ("read_noise", np.isfinite(self.read_noise)),
+            )
+            if not known
+        ]
+        if missing:
+            msg = (
+                f"reject='noise_model' needs {' and '.join(missing)}, which the frames do not say; give "
+                f"{' and '.join(f'{name}=' for name in missing)} (see measure_gain and measure_read_noise), or another "
+                "rejection such as reject='winsorized'"
+            )
+            raise SettingError(msg)
+        if self.level is None and self.has_light:
+            message = (
+                "combine(reject='noise_model'): the offset level of these frames is not known and taken as 0 ADU, so "
+                "that their noise is overestimated and less is rejected; subtract the bias first, or set "
+                "attrs['pedestal'] to the level"
+            )
+            return [message]
+        return []
+
+
+def detector_of(
+    stack: xr.DataArray | xr.Dataset, *, gain: float | None, read_noise: float | None
+) -> Detector:
+    """What *stack* says about its noise; given numbers go first.
+
+    Raises
+    ------
+    SettingError
+        For a gain that is not above zero or a negative read noise.
+    """
+    n = stack.sizes["frame"]
+    if gain is not None and not gain > 0:
+        msg = f"gain={gain}: it is a number of electrons per ADU, above 0"
+        raise SettingError(msg)
+    if read_noise is not None and not read_noise >= 0:
+        msg = f"read_noise={read_noise}: it is a number of electrons, 0 or more"
+        raise SettingError(msg)
+    units = stack.attrs.get("units", "adu")
+    if units == "electron":
+        gains = np.ones(n)
+    elif gain is not None:
+        gains = np.full(n, float(gain))
+    elif units == "adu" and "gain" in stack.coords:
+        gains = np.broadcast_to(np.asarray(stack.coords["gain"].values, float), n).copy()
+    else:
+        value = stack.attrs.get("gain", np.nan) if units == "adu" else np.nan
+        gains = np.full(n, np.nan if value is None else float(value))
+    gains[~(gains > 0)] = np.nan
+    if read_noise is None:
+        read_noise = stack.attrs.get("read_noise", np.nan)
+    kind = meta.frame_value(stack, "kind", "")
+    return Detector(
+        gain=gains,
+        read_noise=float(np.nan if read_noise is None else read_noise),
+        level=_level(stack),
+        has_light=kind != "bias",
+    )
+
+
+def _level(stack: xr.DataArray | xr.Dataset) -> np.ndarray | None:
+    """The signal without light and dark current, per channel."""
+    channels = pattern_of(stack).channels
+    if stack.attrs.get("bias_subtracted") or stack.attrs.get("dark_subtracted"):
+        return np.zeros(len(channels))
+    black = stack.attrs.get("black")
+    if black and all(channel in black for channel in channels):
+        return np.array([float(black[channel]) for channel in channels])
+    pedestal = stack.attrs.get("pedestal", 0.0)
+    if meta.known(pedestal) and pedestal:
+        return np.full(len(channels), float(pedestal))
+    return None
+
+
+def sample_noise(
+    detector: Detector,
+    stack: xr.DataArray | xr.Dataset,
+    cell: np.ndarray,
+    *,
+    scale: np.ndarray | None,
+    zero: np.ndarray | None,
+) -> Noise | None:
+    """Variance of the samples as normalised by *scale* and *zero* (frame, channel); None when not known."""
+    if not (np.isfinite(detector.gain).all() and np.isfinite(detector.read_noise)):
+        return None
+    channels = int(cell.max()) + 1
+    ones = np.ones((stack.sizes["frame"], channels))
+    factor = ones if scale is None else scale
+    term = 0 * ones if zero is None else zero
+    gain = detector.gain[:, None]
+    level = np.zeros(channels) if detector.level is None else detector.level
+    slope = factor / gain if detector.has_light else 0 * ones
+    return Noise(floor=(factor * detector.read_noise / gain) ** 2, slope=slope, zero=factor * level + term)
+
+
+def typical_ratio(
+    reader: StackReader, cell: np.ndarray, scale: np.ndarray | None, zero: np.ndarray | None
+) -> float:
+    """Level over noise of a typical pixel, from a strip of rows in the middle of the frames."""
+    from calibkit.combining.normalise import SAMPLE_PIXELS
+
+    n, height, width = reader.shape
+    period = cell.shape[0]
+    rows = max(period, min(height, SAMPLE_PIXELS // (16 * width)))
+    y0 = (height - rows) // 2 // period * period
+    values = np.stack([reader.read_frame(frame, y0, y0 + rows) for frame in range(n)]).astype(np.float64)
+    if scale is not None:
+        y, x = np.arange(rows) % period, np.arange(width) % cell.shape[1]
+        channel = cell[y[:, None], x]
+        values = values * scale[:, channel] + zero[:, channel]
+    if n < 2:
+        return float("nan")
+    level = np.median(values, axis=0)
+    scatter = np.var(values, axis=0, ddof=1)
+    there = np.isfinite(level) & np.isfinite(scatter) & (level > 0)
+    if not there.any() or not np.median(scatter[there]) > 0:
+        return float("nan")
+    freedom = 2.0 / (9.0 * (n - 1))
+    return float(np.median(level[there]) / np.sqrt(np.median(scatter[there]) / (1 - freedom) ** 3))

@@ -1,0 +1,167 @@
+"""Bringing frames to a common level and spread before outliers are looked for.
+
+Level and spread are measured per frame and colour channel in strips of rows spread over the frame, the
+same ones in every frame, so that what the picture shows cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibkit import flags as fl
+from calibkit.combining.reading import StackReader
+from calibkit.errors import CalibkitError, MismatchError, SettingError
+
+NORMALISATIONS = ("none", "additive", "multiplicative", "additive_scaling", "multiplicative_scaling")
+#: What ``"auto"`` stands for, by kind of frame; anything else is left alone.
+BY_KIND = {"flat": "multiplicative", "light": "additive_scaling"}
+#: About so many pixels of each frame are measured, in this many strips.
+SAMPLE_PIXELS = 2**18
+STRIPS = 16
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What was measured, each (frame, channel)."""
+
+    location: np.ndarray
+    scale: np.ndarray
+    noise: np.ndarray
+
+
+def biweight(values: np.ndarray) -> tuple[float, float]:
+    """Biweight location and scale (Beers, Flynn & Gebhardt 1990, AJ 100, 32; tuning 6 and 9)."""
+    values = values.astype(np.float64)
+    centre = float(np.median(values))
+    distance = np.abs(values - centre)
+    mad = float(np.median(distance))
+    if mad == 0.0:  # more than half are equal, as in coarse whole numbers
+        mad = float(distance.mean()) * 0.8453
+    if mad == 0.0:
+        return centre, 0.0
+    u = (values - centre) / (6.0 * mad)
+    weight = np.where(np.abs(u) < 1, (1 - u**2) ** 2, 0.0)
+    location = centre + float((weight * (values - centre)).sum() / weight.sum())
+    d = values - location
+    u = d / (9.0 * mad)
+    near = np.abs(u) < 1
+    d, u2 = d[near], u[near] ** 2
+    above = float((d**2 * (1 - u2) ** 4).sum())
+    below = float(((1 - u2) * (1 - 5 * u2)).sum())
+    return location, float(np.sqrt(values.size * above)) / abs(below)
+
+
+def strips(height: int, width: int, period: int) -> list[tuple[int, int]]:
+    """Rows (start, stop) that are measured: all of a small frame, else `STRIPS` strips spread over it."""
+    if height * width <= 2 * SAMPLE_PIXELS:
+        return [(0, height)]
+    rows = max(period, round(SAMPLE_PIXELS / STRIPS / width / period) * period)
+    places = (np.arange(STRIPS) + 0.5) * height / STRIPS - rows / 2
+    starts = np.clip(places, 0, height - rows).astype(int) // period * period
+    return [(int(start), int(start) + rows) for start in np.unique(starts)]
+
+
+def measure(
+    reader: StackReader,
+    cell: np.ndarray,
+    *,
+    noise: bool,
+    run: Callable[[Callable[[int], tuple[np.ndarray, ...]], int, str], list[tuple[np.ndarray, ...]]],
+) -> Levels:
+    """Level, spread and, if wanted, pixel noise of every frame and channel of *reader*.
+
+    Parameters
+    ----------
+    cell : numpy.ndarray
+        Channel number of the sites of the colour pattern, from the stack's first pixel.
+    noise : bool
+        Measure noise too: from second differences between neighbours of the same filter along rows,
+        which a slope in the picture does not touch.
+    run : callable
+        ``run(function, count, what)`` calls ``function(i)`` for every frame and gives the results in order.
+    """
+    channels = int(cell.max()) + 1
+    period = cell.shape[0]
+    places = strips(reader.shape[1], reader.shape[2], period)
+
+    def one_frame(frame: int) -> tuple[np.ndarray, ...]:
+        parts = [reader.read_frame(frame, y0, y1) for y0, y1 in places]
+        result = np.full((3, channels), np.nan)
+        for channel in range(channels):
+            sites = np.argwhere(cell == channel)
+            planes = [
+                part[(y - y0) % period :: period, x :: cell.shape[1]]
+                for (y0, _), part in zip(places, parts, strict=True)
+                for y, x in sites
+            ]
+            values = np.concatenate([plane.reshape(-1) for plane in planes])
+            values = values[np.isfinite(values)]
+            if values.size:
+                result[0, channel], result[1, channel] = biweight(values)
+            if noise:
+                result[2, channel] = _pixel_noise(planes)
+        return tuple(result)
+
+    found = run(one_frame, reader.shape[0], "measure levels")
+    location, scale, spread = (np.array([entry[i] for entry in found]) for i in range(3))
+    if not np.isfinite(location).all():
+        frame = int(np.flatnonzero(~np.isfinite(location).all(axis=1))[0])
+        msg = f"{reader.name(frame)}: no usable pixel where its level is measured, so it cannot be normalised"
+        raise MismatchError(msg)
+    return Levels(location, scale, spread)
+
+
+def _pixel_noise(planes: list[np.ndarray]) -> float:
+    differences = [
+        (plane[:, :-2].astype(np.float64) - 2.0 * plane[:, 1:-1] + plane[:, 2:]).reshape(-1)
+        for plane in planes
+        if plane.shape[1] > 2
+    ]
+    d = np.concatenate(differences) if differences else np.empty(0)
+    d = d[np.isfinite(d)]
+    return biweight(d)[1] / np.sqrt(6.0) if d.size else np.nan
+
+
+def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and term (frame, channel) that bring every frame to the median level and spread of all.
+
+    With level m and spread s of a frame, m₀ and s₀ of all: *additive* x − m + m₀; *multiplicative*
+    x m₀/m; *additive scaling* (x − m) s₀/s + m₀; *multiplicative scaling* x (m₀/m)(s₀/s).
+    """
+    location, scale = levels.location, levels.scale
+    ones = np.ones_like(location)
+    common, common_scale = np.median(location, axis=0), np.median(scale, axis=0)
+    if normalise.startswith("multiplicative") and not (location > 0).all():
+        frame = int(np.flatnonzero(~(location > 0).all(axis=1))[0])
+        msg = (
+            f"{name(frame)}: its level is {location[frame].min():.6g}, and only frames with a level above zero "
+            "can be normalised by multiplying; use normalise='additive' or 'none'"
+        )
+        raise CalibkitError(msg)
+    stretch = ones
+    if normalise.endswith("scaling"):
+        if not (scale > 0).all():
+            frame = int(np.flatnonzero(~(scale > 0).all(axis=1))[0])
+            msg = (
+                f"{name(frame)}: all its pixels are equal, so that its spread cannot be matched; use "
+                f"normalise={normalise.removesuffix('_scaling')!r} or 'none'"
+            )
+            raise CalibkitError(msg)
+        stretch = common_scale / scale
+    match normalise:
+        case "additive" | "additive_scaling":
+            return stretch * ones, common - stretch * location
+        case "multiplicative" | "multiplicative_scaling":
+            return stretch * common / location, 0 * ones
+    msg = f"normalise={normalise!r}; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
+    raise SettingError(msg)
+
+
+def usable_rows(values: np.ndarray, flags: np.ndarray | None) -> np.ndarray:
+    """*values* as floating point with NaN where a flag says that there is no measurement."""
+    if flags is None:
+        return values
+    return np.where(fl.usable(flags), values, np.nan)
