@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import PngImagePlugin, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
 from calibkit.errors import FrameFileError
@@ -95,7 +95,8 @@ def _open(path: Path, file: BinaryIO) -> ImageFile:
 def _info(path: Path, picture: ImageFile) -> FrameInfo:
     dtype = np.dtype(_DTYPES[picture.mode])
     shape = (picture.height, picture.width)
-    exif = picture.getexif()
+    # a PNG would be decoded whole in search of these
+    exif = picture.getexif() if isinstance(picture, TiffImagePlugin.TiffImageFile) else Image.Exif()
     camera = exif.get_ifd(_EXIF)
     exposure, iso = _number(camera.get(_EXPOSURE)), _number(camera.get(_ISO))
     return FrameInfo(
