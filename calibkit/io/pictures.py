@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import PngImagePlugin, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
 from calibkit.errors import FrameFileError
@@ -95,9 +96,11 @@ def _open(path: Path, file: BinaryIO) -> ImageFile:
 def _info(path: Path, picture: ImageFile) -> FrameInfo:
     dtype = np.dtype(_DTYPES[picture.mode])
     shape = (picture.height, picture.width)
-    # a PNG would be decoded whole in search of these
-    exif = picture.getexif() if isinstance(picture, TiffImagePlugin.TiffImageFile) else Image.Exif()
-    camera = exif.get_ifd(_EXIF)
+    exif: Mapping[int, object] = {}
+    camera: Mapping[int, object] = {}
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # a PNG would be decoded whole in search of them
+        exif = picture.getexif()
+        camera = exif.get_ifd(_EXIF)
     exposure, iso = _number(camera.get(_EXPOSURE)), _number(camera.get(_ISO))
     return FrameInfo(
         path=path,
