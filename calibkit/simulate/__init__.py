@@ -6,6 +6,7 @@ from calibkit.simulate.camera import Camera
 from calibkit.simulate.effects import EFFECTS
 from calibkit.simulate.frame import simulate_frame, simulate_stack
 from calibkit.simulate.optics import DustShadow, Optics, Reflection, random_dust
+from calibkit.simulate.samples import sample_session
 from calibkit.simulate.session import FrameSet, write_session
 from calibkit.simulate.sky import Lamp, Sky
 from calibkit.simulate.truth import session_truth, truth
@@ -20,6 +21,7 @@ __all__ = [
     "Reflection",
     "Sky",
     "random_dust",
+    "sample_session",
     "session_truth",
     "simulate_frame",
     "simulate_stack",
