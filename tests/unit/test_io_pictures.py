@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from calibkit import io
 from calibkit.errors import FrameFileError
@@ -65,10 +65,10 @@ def test_tiff_of_either_byte_order(tmp_path: Path, order: str) -> None:
 
 def test_exposure_and_camera_from_exif(tmp_path: Path) -> None:
     picture = Image.fromarray(values("u2"))
-    exif = Image.Exif()
-    exif[272] = "Model 5"
-    exif[0x8769] = {33434: 30.0, 34855: 400, 36867: "2024:05:06 07:08:09"}
-    picture.save(tmp_path / "a.tif", exif=exif)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[272] = "Model 5"
+    tags[0x8769] = {33434: 30.0, 34855: 400, 36867: "2024:05:06 07:08:09"}
+    picture.save(tmp_path / "a.tif", tiffinfo=tags)
     info = io.read_info(tmp_path / "a.tif")
     assert (info.camera, info.exposure, info.gain_setting) == ("Model 5", 30.0, 400.0)
     assert info.time == np.datetime64("2024-05-06T07:08:09")
