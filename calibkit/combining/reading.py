@@ -128,7 +128,7 @@ class StackReader:
         values = buffer[:size].reshape(n, y1 - y0, width)
         for frame in range(n):
             with turn(frame):
-                self._source.read(frame, y0, y1, out=values[frame])
+                read_rows(self._source, frame, y0, y1, values[frame])
         return Band(values, None, None)
 
     def read_frame(self, frame: int, y0: int, y1: int) -> np.ndarray:
@@ -181,6 +181,21 @@ class _Turn:
         with turns._changed:
             turns._next[self._frame] = self._band + 1
             turns._changed.notify_all()
+
+
+def read_rows(source: Any, frame: int, y0: int, y1: int, out: np.ndarray) -> None:
+    """Rows of a frame of a `StackSource` into *out*, without a copy where the file allows it."""
+    single = source.sources[frame]
+    flip = getattr(single, "stored_flip", None)
+    if flip is not None and single.info.dtype == out.dtype:
+        from calibkit.kernels import samples
+
+        if single.read_stored(y0, y1, out, area=source.area):
+            bits = {2: (np.uint16, samples.swap_bytes_16), 4: (np.uint32, samples.swap_bytes_32)}
+            unsigned, swap = bits[out.dtype.itemsize]
+            swap(out.reshape(-1).view(unsigned), unsigned(flip))
+            return
+    source.read(frame, y0, y1, out=out)
 
 
 def _undisturbed_source(signal: xr.DataArray) -> Any:

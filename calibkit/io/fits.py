@@ -44,11 +44,46 @@ class FitsSource:
         """The info; a FITS header leaves nothing open."""
         return self.info
 
+    @property
+    def random_access(self) -> bool:
+        """Whether rows anywhere in the file cost the same to read."""
+        return not (self._layout.gzipped or self._layout.tiled)
+
+    @property
+    def stored_flip(self) -> int | None:
+        """What the byte-swapped numbers of the file are xor-ed with to be the frame's, None if that is not all."""
+        layout = self._layout
+        if not self.random_access or layout.bitpix not in (16, -32):
+            return None
+        if layout.bitpix == 16:
+            return 0x8000 if layout.unsigned_offset else None
+        return 0 if (layout.bzero, layout.bscale) == (0, 1) else None
+
+    def read_stored(self, y0: int, y1: int, out: np.ndarray, *, area: str = "active") -> bool:
+        """Read rows into *out* as the file stores them, big-endian; False where a row is not read whole.
+
+        Only for files with a `stored_flip`; *out* is contiguous and of the frame's own type.
+        """
+        top, bottom, left, right = self.info.active
+        if area == "active" and right - left != self._layout.shape[1]:
+            return False
+        top, bottom = (top, bottom) if area == "active" else (0, self._layout.shape[0])
+        check_rows(y0, y1, bottom - top)
+        if not self._checked:
+            self._check_finite()
+        self._fill_rows(top + y0, out)
+        return True
+
     def _rows(self, y0: int, y1: int) -> np.ndarray:
         layout = self._layout
         if layout.tiled:
             return self._read_tiled(y0, y1)
         raw = np.empty((y1 - y0, layout.shape[1]), layout.stored)
+        self._fill_rows(y0, raw)
+        return layout.decode(raw)
+
+    def _fill_rows(self, y0: int, raw: np.ndarray) -> None:
+        layout = self._layout
         start = layout.offset + y0 * layout.shape[1] * layout.stored.itemsize
         try:
             count = self._read_gzip(start, raw) if layout.gzipped else self._read_plain(start, raw)
@@ -57,7 +92,6 @@ class FitsSource:
             raise FrameFileError(msg) from error
         if count < raw.nbytes:
             raise FrameFileError(cut_off(layout, start + count))
-        return layout.decode(raw)
 
     def _read_plain(self, start: int, out: np.ndarray) -> int:
         with self._layout.path.open("rb", buffering=0) as file:

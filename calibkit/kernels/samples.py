@@ -13,11 +13,19 @@ from calibkit.kernels._jit import kernel
 
 
 @kernel
-def swap_fits_uint16(values):
-    """Turn the big-endian signed words of a FITS file with BZERO 32768 into native uint16, in place."""
+def swap_bytes_16(values, flip):
+    """Reverse the bytes of each uint16, then xor it with *flip*, in place."""
     for i in range(values.size):
         v = values[i]
-        values[i] = ((v << 8) | (v >> 8)) ^ np.uint16(0x8000)
+        values[i] = ((v << 8) | (v >> 8)) ^ flip
+
+
+@kernel
+def swap_bytes_32(values, flip):
+    """Reverse the bytes of each uint32, then xor it with *flip*, in place."""
+    for i in range(values.size):
+        v = values[i]
+        values[i] = ((v << 24) | ((v & 0xFF00) << 8) | ((v >> 8) & 0xFF00) | (v >> 24)) ^ flip
 
 
 @kernel
