@@ -17,6 +17,8 @@ _ENOUGH = 3
 _MASTER_FRAMES = 10
 #: A flat shorter than this fraction of the dark is served by its bias alone.
 _SHORT_FLAT = 0.01
+#: Scaling a dark up by more than this is not even suggested.
+_HOPELESS = 4.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Choice:
     group: Group | None
     text: str
     scale: float | None = None
-    unchecked: tuple[str, ...] = ()  # what neither side says enough about
+    doubts: tuple[str, ...] = ()  # what should be looked at all the same
 
 
 def choose_bias(target: Group, groups: Sequence[Group], limits: Tolerances) -> Choice:
@@ -90,6 +92,8 @@ def _scaled(
         if limits.max_dark_scale == 0:
             return otherwise
         least = min(factors.values())
+        if least > _HOPELESS:
+            return otherwise
         hint = f"scaled to {seconds(target.exposure)} its noise would be multiplied by {least:.3g}"
         allow = f"Tolerances(max_dark_scale={math.ceil(least * 10) / 10:g}) allows it"
         return Choice(None, f"{otherwise.text}; {hint}: {allow}")
@@ -136,11 +140,11 @@ def _best(
         text += f" ({target.kind}: {degrees(target.temperature)})"
     if role == "flat" and best.group.night:
         text += ", same night" if best.group.night == target.night else f", night of {best.group.night}"
-    if best.unchecked:
-        text += "; not checked: " + ", ".join(best.unchecked)
+    if best.doubts:
+        text += "; but " + ", ".join(best.doubts)
     if len(fits) > 1:
         text += f"; before {listed([result.group.name for result in fits[1:]])}"
-    return Choice(best.group, text, unchecked=tuple(best.unchecked))
+    return Choice(best.group, text, doubts=tuple(best.doubts))
 
 
 def _facts(group: Group) -> str:

@@ -26,7 +26,7 @@ def by_tolerance(values: Sequence[float], tolerance: Callable[[float], float]) -
 
 
 def by_gap(
-    values: Sequence[float], *, gap: float, span: float = math.inf, fewest: int = 1
+    values: Sequence[float], *, jump: float, gap: float = math.inf, fewest: int = 3, span: float = math.inf
 ) -> list[list[int]]:
     """Indices of *values* in clusters that are parted at their gaps.
 
@@ -34,39 +34,67 @@ def by_gap(
     ----------
     values : sequence of float
         NaN is unknown and makes a cluster of its own.
+    jump : float
+        Two neighbours further apart than this are parted, however few stay on either side.
     gap : float
-        Two neighbours further apart than this begin a new cluster, when on both sides stay *fewest* or more.
+        Two neighbours further apart than this are parted when the gap stands out and *fewest* or more stay on
+        both sides.
+    fewest : int
+        See *gap*.
     span : float
-        A cluster wider than this is parted however few stay: at its largest gap, or in the middle of a drift
-        that has no gap.
+        A cluster wider than this is parted, however few stay: at a gap that stands out, or in the middle of a
+        drift.
 
     Examples
     --------
     A slow drift stays together, a jump does not:
 
-    >>> by_gap([-22.2, -21.3, -20.4, -10.0], gap=1.0)
+    >>> by_gap([-22.2, -21.3, -20.4, -10.0], jump=3.0)
     [[0, 1, 2], [3]]
     """
     done: list[list[int]] = []
     waiting = [_order(values)]
     while waiting:
         cluster = waiting.pop()
-        steps = [values[b] - values[a] for a, b in pairwise(cluster)]
-        if not steps:
-            done += [cluster] if cluster else []
-            continue
-        wide = values[cluster[-1]] - values[cluster[0]] > span + 1e-9
-        at = range(len(steps)) if wide else range(fewest - 1, len(steps) - fewest + 1)
-        cut = max(at, key=lambda i: (steps[i], -i), default=None)
-        clear = cut is not None and steps[cut] > gap + 1e-9
-        if wide and not clear:
-            middle = (values[cluster[0]] + values[cluster[-1]]) / 2
-            cut = min(at, key=lambda i: abs((values[cluster[i]] + values[cluster[i + 1]]) / 2 - middle))
-        if cut is None or not (wide or clear):
+        cut = _cut([values[i] for i in cluster], jump, gap, fewest, span)
+        if cut:
+            waiting += [cluster[:cut], cluster[cut:]]
+        elif cluster:
             done.append(cluster)
-        else:
-            waiting += [cluster[: cut + 1], cluster[cut + 1 :]]
     return sorted(done, key=lambda cluster: values[cluster[0]]) + _unknown(values)
+
+
+def _cut(ordered: list[float], jump: float, gap: float, fewest: int, span: float) -> int:
+    """Where to part these sorted values: index of the first of the upper part, 0 when they stay together."""
+    steps = [b - a for a, b in pairwise(ordered)]
+    if not steps:
+        return 0
+    width = ordered[-1] - ordered[0]
+    stands_out = 2 * width / len(steps)  # twice the mean step
+    largest = max(range(len(steps)), key=lambda i: (steps[i], -i))
+    if steps[largest] > jump + 1e-9:
+        return largest + 1
+    if width > span + 1e-9:
+        if steps[largest] > stands_out:
+            return largest + 1
+        middle = (ordered[0] + ordered[-1]) / 2
+        return 1 + min(range(len(steps)), key=lambda i: abs((ordered[i] + ordered[i + 1]) / 2 - middle))
+    inner = range(fewest - 1, len(steps) - fewest + 1)
+    largest = max(inner, key=lambda i: (steps[i], -i), default=-1)
+    return largest + 1 if largest >= 0 and steps[largest] > max(gap, stands_out) + 1e-9 else 0
+
+
+def by_nearest(values: Sequence[float], anchors: Sequence[float]) -> list[list[int]]:
+    """Indices of *values* by the anchor that is nearest; all together when there is no choice.
+
+    >>> by_nearest([20.0, 21.0, 26.0], [19.0, 25.0])
+    [[0, 1], [2]]
+    """
+    clusters: dict[float, list[int]] = {}
+    for i, value in enumerate(values):
+        nearest = min(anchors, key=lambda anchor: (abs(anchor - value), anchor), default=0.0)
+        clusters.setdefault(nearest, []).append(i)
+    return [clusters[anchor] for anchor in sorted(clusters)]
 
 
 def _order(values: Sequence[float]) -> list[int]:

@@ -17,11 +17,11 @@ _HOUR = np.timedelta64(3600, "s")
 
 @dataclass
 class Comparison:
-    """What speaks against a calibration group for a target, and what could not be checked."""
+    """What speaks against a calibration group for a target, and what is doubtful about it."""
 
     group: Group
     against: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     unsaid: bool = False  # one of `against` is only that the candidate does not say it
 
     @property
@@ -99,7 +99,7 @@ def _gain(result: Comparison, target: Group, limits: Tolerances) -> None:
             result.against.append(f"gain {have.gain:.3g} e⁻/ADU, wanted {want.gain:.3g} e⁻/ADU")
     elif have.kind == "flat":  # a flat is divided by its own mean: its gain cancels
         if math.isfinite(want.gain_setting) or math.isfinite(want.gain):
-            result.unchecked.append("it does not say its gain")
+            result.doubts.append("it does not say its gain")
     elif math.isfinite(want.gain_setting):
         unsaid(result, f"does not say its gain/ISO, wanted {number(want.gain_setting)}", limits)
     elif math.isfinite(want.gain):
@@ -114,6 +114,11 @@ def _temperature(result: Comparison, target: Group, limits: Tolerances) -> None:
     if math.isfinite(have) and math.isfinite(want):
         if abs(have - want) > limit + 1e-9:
             result.against.append(f"temperature {degrees(have)}, wanted {degrees(want)} (± {limit:g})")
+        elif (
+            target.kind == "light" and max(abs(have - end) for end in target.temperature_range) > limit + 1e-9
+        ):
+            low, high = (degrees(end) for end in target.temperature_range)
+            result.doubts.append(f"the lights drift between {low} and {high}, it is of {degrees(have)}")
     elif math.isfinite(want) and result.group.kind != "bias":  # whose level hardly depends on it
         unsaid(result, f"does not say its temperature, wanted {degrees(want)}", limits)
 
@@ -136,7 +141,7 @@ def _night(result: Comparison, target: Group, limits: Tolerances) -> None:
     same = result.group.night and result.group.night == target.night
     if math.isnan(hours):
         if not np.isnat(target.time):
-            result.unchecked.append("it does not say its time")
+            result.doubts.append("it does not say its time")
     elif not same and hours > limits.flat_hours:
         apart = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} h"
         result.against.append(
@@ -155,15 +160,15 @@ def compare_exposure(result: Comparison, target: Group, limits: Tolerances) -> N
     elif math.isfinite(low):
         unsaid(result, f"does not say its exposure, wanted {seconds(target.exposure)}", limits)
     elif math.isfinite(have):
-        result.unchecked.append(f"the {target.kind} does not say its exposure")
+        result.doubts.append(f"the {target.kind} does not say its exposure")
     else:
-        result.unchecked.append("neither says its exposure")
+        result.doubts.append("neither says its exposure")
 
 
 def unsaid(result: Comparison, text: str, limits: Tolerances) -> None:
     """A property that the target says and the candidate does not."""
     if limits.unknown == "accept":
-        result.unchecked.append(f"it {text.partition(',')[0]}")
+        result.doubts.append(f"it {text.partition(',')[0]}")
     else:
         result.against.append(text)
         result.unsaid = True

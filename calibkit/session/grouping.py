@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from calibkit.meta import KINDS
-from calibkit.session.clusters import by_gap, by_tolerance
+from calibkit.session.clusters import by_gap, by_nearest, by_tolerance
 from calibkit.session.frame import Frame, Group, group_of, natural_key, time_key
 from calibkit.session.tolerances import Tolerances
 from calibkit.session.wording import degrees, number, seconds, size
@@ -45,13 +45,14 @@ def group_frames(frames: Iterable[Frame], tolerances: Tolerances | None = None) 
     for frame in sorted(frames, key=lambda frame: natural_key(frame.relative)):
         if frame.kind in KINDS:
             alike[_identity(frame)].append(frame)
-    groups = []
-    for members in alike.values():
+    groups: list[Group] = []
+    for members in sorted(
+        alike.values(), key=lambda members: members[0].kind == "light"
+    ):  # darks before them
         for same_gain in _part(members, lambda frame: _gain(frame), lambda gain: limits.gain_fraction * gain):
             for same_exposure in _by_exposure(same_gain, limits):
-                groups += [
-                    group_of(part, notes=_notes(part)) for part in _by_temperature(same_exposure, limits)
-                ]
+                parts = _by_temperature(same_exposure, groups, limits)
+                groups += [group_of(part, notes=_notes(part)) for part in parts]
     groups.sort(key=_order)
     return _named(groups)
 
@@ -109,15 +110,40 @@ def _by_exposure(frames: list[Frame], limits: Tolerances) -> list[list[Frame]]:
     return [frames] if sky_flats else parts
 
 
-def _by_temperature(frames: list[Frame], limits: Tolerances) -> list[list[Frame]]:
+def _by_temperature(frames: list[Frame], groups: Sequence[Group], limits: Tolerances) -> list[list[Frame]]:
+    """By temperature; lights that drift are parted only where there are darks to choose from."""
     values = [frame.info.temperature for frame in frames]
+    jump = limits.dark_temperature
     if frames[0].kind == "flat":
-        parts = by_gap(values, gap=limits.dark_temperature)
+        parts = by_gap(values, jump=jump)
     elif frames[0].kind == "bias":
-        parts = by_gap(values, gap=limits.dark_temperature, span=limits.bias_temperature)
+        parts = by_gap(values, jump=jump, span=limits.bias_temperature)
+    elif frames[0].kind == "light":
+        parts = by_gap(values, jump=jump, gap=limits.master_temperature)
     else:
-        parts = by_gap(values, gap=limits.master_temperature, span=limits.dark_temperature, fewest=3)
-    return [[frames[i] for i in part] for part in parts]
+        parts = by_gap(values, jump=jump, gap=limits.master_temperature, span=limits.dark_temperature)
+    clusters = [[frames[i] for i in part] for part in parts]
+    if frames[0].kind != "light":
+        return clusters
+    return [part for cluster in clusters for part in _by_dark(cluster, groups, limits)]
+
+
+def _by_dark(lights: list[Frame], groups: Sequence[Group], limits: Tolerances) -> list[list[Frame]]:
+    """Lights that drift further than one dark serves, by the temperature of the nearest dark of their camera."""
+    values = [frame.info.temperature for frame in lights]
+    if not max(values) - min(values) > limits.dark_temperature:
+        return [lights]
+    sensor = (lights[0].info.shape, lights[0].info.camera.casefold())
+    darks = [
+        group
+        for group in groups
+        if group.kind in ("dark", "flat dark") and (group.info.shape, group.info.camera.casefold()) == sensor
+    ]
+    exposure = lights[0].info.exposure
+    alike = [group for group in darks if limits.same_exposure(group.exposure, exposure)]
+    usable = alike or [group for group in darks if not group.exposure < exposure]  # to be scaled down
+    anchors = sorted({group.temperature for group in usable if math.isfinite(group.temperature)})
+    return [[lights[i] for i in part] for part in by_nearest(values, anchors)]
 
 
 def _notes(frames: Sequence[Frame]) -> list[str]:

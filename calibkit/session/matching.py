@@ -33,8 +33,9 @@ class Match:
         Role → why this one was chosen.
     missing : dict
         Role → why there is none, and what would help.
-    unchecked : dict
-        Role → what could not be compared, because one of the two does not say it.
+    doubts : dict
+        Role → what should be looked at all the same: what could not be compared because one of the two does
+        not say it, lights that drift away from their dark.
     """
 
     light: Group
@@ -47,7 +48,7 @@ class Match:
     flat_dark_scale: float | None = None
     why: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    unchecked: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __getitem__(self, role: str) -> Group | None:
         """The group for one of `ROLES`."""
@@ -100,7 +101,7 @@ def _match(light: Group, groups: Sequence[Group], limits: Tolerances) -> Match:
         flat_dark_scale=flat_dark.scale,
         why={role: choice.text for role, choice in choices.items() if choice.group},
         missing={role: choice.text for role, choice in choices.items() if not choice.group},
-        unchecked={role: choice.unchecked for role, choice in choices.items() if choice.unchecked},
+        doubts={role: choice.doubts for role, choice in choices.items() if choice.doubts},
     )
 
 

@@ -132,9 +132,9 @@ class Session:
             if group.kind == "light" and group.master
         ]
         warnings += [
-            f"{match.light.name}: the {role} cannot be checked: {', '.join(facts)}"
+            f"{match.light.name}: look at its {role}: {', '.join(facts)}"
             for match in self.matches
-            for role, facts in match.unchecked.items()
+            for role, facts in match.doubts.items()
         ]
         if self.groups and not any(group.kind == "light" for group in self.groups):
             warnings.append("there are no lights here: masters can be made, nothing can be calibrated")

@@ -125,9 +125,9 @@ def test_no_match_mixes_what_must_not_be_mixed(found: list[tuple[str, FrameInfo]
     st.lists(st.one_of(st.just(NAN), st.floats(-50, 50)), max_size=30), st.floats(0, 10), st.floats(0.1, 20)
 )
 def test_clusters_are_a_partition_within_their_limits(values: list[float], gap: float, span: float) -> None:
-    for clusters in (by_gap(values, gap=gap, span=span), by_tolerance(values, lambda _: gap)):
+    for clusters in (by_gap(values, jump=gap, span=span), by_tolerance(values, lambda _: gap)):
         assert sorted(i for cluster in clusters for i in cluster) == list(range(len(values)))
-    for cluster in by_gap(values, gap=gap, span=span):
+    for cluster in by_gap(values, jump=gap, span=span):
         inside = sorted(values[i] for i in cluster)
         if not math.isnan(inside[0]):
             assert inside[-1] - inside[0] <= span + 1e-6

@@ -140,7 +140,7 @@ def test_msdp_says_nothing_and_can_be_told(shared_data: SharedData) -> None:
         "flat dark": "dark",
         "flat bias": None,
     }
-    assert match.unchecked["dark"] == ("neither says its exposure",)
+    assert match.doubts["dark"] == ("neither says its exposure",)
 
 
 def test_raw_files_of_six_cameras(shared_data: SharedData, tmp_path: Path) -> None:

@@ -48,22 +48,37 @@ def test_exposures_cluster_within_their_tolerance() -> None:
 
 def test_a_drift_stays_together_and_a_jump_does_not() -> None:
     drift = list(np.linspace(-22.5, -18.4, 20))
-    assert by_gap(drift, gap=1.0) == [list(range(20))]
-    assert by_gap([*drift, -10.0], gap=1.0) == [list(range(20)), [20]]
+    assert by_gap(drift, jump=3.0) == [list(range(20))]
+    assert by_gap([*drift, -10.0], jump=3.0) == [list(range(20)), [20]]
 
 
-def test_a_wide_cluster_is_parted_at_its_largest_gap() -> None:
-    assert by_gap([20.0, 21.0, 23.5, 24.0], gap=9.0, span=3.0) == [[0, 1], [2, 3]]
+def test_a_wide_cluster_is_parted_at_the_gap_that_stands_out() -> None:
+    assert by_gap([20.0, 20.5, 20.6, 23.1, 24.0], jump=3.0, span=3.0) == [[0, 1, 2], [3, 4]]
 
 
-def test_a_long_drift_without_a_gap_is_parted_in_the_middle() -> None:
+@pytest.mark.parametrize("step", [0.9, 1.0, 1.08])
+def test_a_long_drift_without_a_gap_is_parted_in_the_middle(step: float) -> None:
     """A camera without cooling: 20 to 26 °C in steps of a degree."""
-    assert by_gap([20.0 + i for i in range(7)], gap=1.0, span=3.0, fewest=3) == [[0, 1, 2], [3, 4, 5, 6]]
+    drift = [20.0 + step * i for i in range(7)]
+    assert by_gap(drift, jump=3.0, gap=1.0, span=3.3) == [[0, 1, 2], [3, 4, 5, 6]]
+    assert by_gap(drift, jump=3.0, gap=1.0) == [list(range(7))]
 
 
-def test_small_sets_are_not_parted_by_a_small_gap() -> None:
-    assert by_gap([-10.0, -12.0], gap=1.0, span=3.0, fewest=3) == [[1, 0]]
-    assert by_gap([-10.0] * 3 + [-12.0] * 3, gap=1.0, span=3.0, fewest=3) == [[3, 4, 5], [0, 1, 2]]
+def test_two_settings_of_the_cooler_are_told_apart_when_both_are_sets() -> None:
+    assert by_gap([-10.0, -12.0], jump=3.0, gap=1.0, span=3.0) == [[1, 0]]
+    assert by_gap([-10.0] * 3 + [-12.0] * 3, jump=3.0, gap=1.0, span=3.0) == [[3, 4, 5], [0, 1, 2]]
+
+
+def test_lights_that_drift_are_parted_only_where_there_are_darks_to_choose_from() -> None:
+    lights = [frame(f"l{i}.fit", "light", exposure=9.0, temperature=20.0 + 1.1 * i) for i in range(7)]
+    warm = [frame(f"w{i}.fit", "dark", exposure=9.0, temperature=26.0) for i in range(3)]
+    cold = [frame(f"c{i}.fit", "dark", exposure=9.0, temperature=21.0) for i in range(3)]
+    flat_darks = [frame(f"f{i}.fit", "flat dark", exposure=1.0, temperature=20.0) for i in range(3)]
+    assert [len(part) for part in parts([*lights, *warm, *flat_darks])] == [3, 3, 7]
+    assert [part for part in parts([*lights, *warm, *cold]) if part[0][0] == "l"] == [
+        ["l0.fit", "l1.fit", "l2.fit", "l3.fit"],
+        ["l4.fit", "l5.fit", "l6.fit"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,15 @@ def test_the_unknown_may_be_accepted_and_is_told() -> None:
     assert "Tolerances(unknown='accept') would take" in match(LIGHT, darks).missing["dark"]
     found = match(LIGHT, darks, unknown="accept")
     assert found.dark is not None
-    assert found.unchecked["dark"] == ("it does not say its temperature",)
-    assert found.why["dark"].endswith("not checked: it does not say its temperature")
+    assert found.doubts["dark"] == ("it does not say its temperature",)
+    assert found.why["dark"].endswith("but it does not say its temperature")
+
+
+def test_lights_that_drift_away_from_their_dark_are_told() -> None:
+    lights = [frame for i in range(7) for frame in take(f"l{i}", "light", 1, temperature=20.0 + 1.1 * i)]
+    found = match(lights, take("dark", "dark", temperature=25.0))
+    assert found.dark is not None
+    assert found.doubts["dark"] == ("the lights drift between 20.0 °C and 26.6 °C, it is of 25.0 °C",)
 
 
 def test_properties_can_be_ignored() -> None:
