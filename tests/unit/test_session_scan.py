@@ -226,3 +226,20 @@ def test_copies_of_a_frame_are_warned_of(tmp_path: Path) -> None:
     (tmp_path / "M42_001.fit.gz").write_bytes(gzip.compress((tmp_path / "a" / "M42_001.fit").read_bytes()))
     (warning,) = calibkit.scan(tmp_path).warnings
     assert warning.startswith("1 frame there more than once (a/M42_001.fit = M42_001.fit.gz)")
+
+
+@pytest.mark.parametrize(
+    ("name", "lights", "used"),
+    [
+        ("ccd", 10, {"bias": 10, "dark": 11, "flat": 10, "flat dark": 10, "flat bias": 10}),
+        ("dslr", 7, {"bias": 10, "dark": 11, "flat": 10, "flat dark": 10, "flat bias": 10}),
+    ],
+)
+def test_the_sample_sessions_match_unaided(name: str, lights: int, used: dict[str, int]) -> None:
+    session = calibkit.scan(calibkit.sample_session(name))
+    (match,) = session.matches
+    assert len(match.light) == lights
+    assert {role: len(match[role] or ()) for role in used} == used
+    assert match.dark_scale is match.flat_dark_scale is None
+    assert not session.warnings
+    assert not session.unused
