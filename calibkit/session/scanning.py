@@ -80,8 +80,9 @@ def scan(
     '10 frames, 60 s, −18.7 °C (light: −18.8 °C)'
     """
     root = Path(folder).expanduser()
-    files = _find(root, recursive=recursive)
+    files, closed = _find(root, recursive=recursive)
     found, unreadable, ours = _read(root, files, progress)
+    unreadable |= closed
     if not found:
         raise CalibkitError(_nothing(root, len(files), unreadable, ours))
     told = told_kinds(kinds, [relative for relative, _ in found])
@@ -133,29 +134,48 @@ def _frame(relative: str, info: FrameInfo, verdict: Verdict, night: str) -> Fram
     return replace(frame, info=replace(info, header={}))  # thousands of headers would fill the memory
 
 
-def _find(root: Path, *, recursive: bool) -> list[Path]:
+def _find(root: Path, *, recursive: bool) -> tuple[list[Path], dict[Path, str]]:
+    """Files below *root*, and the folders that cannot be read."""
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        msg = (
-            f"{root}: this folder {what}" if not root.exists() else f"{root} {what}; give the folder it is in"
-        )
+        what = "is a file, not a folder: give the folder it is in" if root.exists() else "does not exist"
+        msg = f"{root}: this {what}" if root.exists() else f"{root}: this folder {what}"
         raise CalibkitError(msg)
+    closed: dict[Path, str] = {}
+    files = list(_walk(root, recursive=recursive, closed=closed, seen=set()))
+    if root in closed:
+        raise CalibkitError(closed[root])
+    return sorted(files, key=lambda path: natural_key(path.as_posix())), closed
+
+
+def _walk(
+    folder: Path, *, recursive: bool, closed: dict[Path, str], seen: set[tuple[int, int]]
+) -> Iterator[Path]:
+    """Files, hidden ones left out; linked folders are followed once."""
     try:
-        return sorted(_walk(root, recursive=recursive), key=lambda path: natural_key(path.as_posix()))
+        state = folder.stat()
+        entries = (
+            [] if (state.st_dev, state.st_ino) in seen else sorted(os.scandir(folder), key=lambda e: e.name)
+        )
     except OSError as error:
-        msg = f"{root}: the folder cannot be read ({error.strerror})"
-        raise CalibkitError(msg) from error
-
-
-def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    for entry in os.scandir(folder):
+        closed[folder] = f"{folder}: the folder cannot be read ({error.strerror})"
+        return
+    seen.add((state.st_dev, state.st_ino))
+    for entry in entries:
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if entry.is_dir(follow_symlinks=False):
+        path = Path(entry.path)
+        if _is_folder(path):
             if recursive:
-                yield from _walk(Path(entry.path), recursive=True)
-        elif entry.is_file():
-            yield Path(entry.path)
+                yield from _walk(path, recursive=True, closed=closed, seen=seen)
+        elif entry.is_symlink() or path.is_file():  # a link to nowhere is told when it is read
+            yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link to where one may not look
+        return False
 
 
 def _read(

@@ -90,7 +90,7 @@ def summary_text(session: Session) -> str:
         lines += [f"  {role:<10} {used}: {why}" for role, used, why in match_rows(match)]
     for title, items in _sections(session):
         lines += ["", f"{title}:", *(f"  - {item}" for item in items)]
-    return "\n".join(lines)
+    return _printable("\n".join(lines))
 
 
 def summary_html(session: Session) -> str:
@@ -103,7 +103,12 @@ def summary_html(session: Session) -> str:
     for title, items in _sections(session):
         entries = "".join(f"<li>{escape(item)}</li>" for item in items)
         parts.append(f"<p>{escape(title)}:</p><ul>{entries}</ul>")
-    return "<div>" + "".join(parts) + "</div>"
+    return _printable("<div>" + "".join(parts) + "</div>")
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no text; they become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _headline(session: Session) -> str:

@@ -114,11 +114,49 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("clouds")
     with pytest.raises(CalibkitError, match="no frames among its 1 file; wanted are FITS"):
         calibkit.scan(tmp_path)
-    with pytest.raises(CalibkitError, match=r"notes.txt is a file, not a folder"):
+    with pytest.raises(CalibkitError, match=r"notes.txt: this is a file, not a folder"):
         calibkit.scan(tmp_path / "notes.txt")
     (tmp_path / "a.fit").write_bytes(b"SIMPLE  =                    T")
     with pytest.raises(CalibkitError, match=r"none of its 1 frame file can be read: .*a\.fit"):
         calibkit.scan(tmp_path)
+
+
+def test_links_are_followed_once_and_dead_ones_told(night: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    write(library / "bias" / "b.fit", EXPTIME=0.0, IMAGETYP="Bias")
+    (night / "calibration").symlink_to(library)
+    (night / "again").symlink_to(night)
+    (night / "gone.fit").symlink_to(night / "nowhere.fit")
+    (night / "loop.fit").symlink_to(night / "loop.fit")
+    session = calibkit.scan(night)
+    assert night / "loop.fit" in session.unreadable
+    assert [frame.relative for frame in session.frames if "bias" in frame.relative] == [
+        "calibration/bias/b.fit"
+    ]
+    assert len(session.frames) == 9
+    assert "no such file" in session.unreadable[night / "gone.fit"]
+
+
+def test_a_closed_folder_is_listed_and_stops_nothing(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def closed(path: Path) -> object:
+        if Path(path).name == "darks":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    session = calibkit.scan(night)
+    assert len(session.frames) == 6
+    assert session.unreadable[night / "darks"].endswith("the folder cannot be read (Permission denied)")
+
+
+def test_names_that_are_no_text_can_be_shown(tmp_path: Path) -> None:
+    frame = write(tmp_path / "dark.fit", IMAGETYP="Dark", EXPTIME=1.0)
+    frame.rename(os.fsdecode(os.fsencode(tmp_path) + b"/flat\xff.fit"))
+    session = calibkit.scan(tmp_path)
+    session.summary().encode("utf-8")
+    assert "flat?.fit" in session._repr_html_()
 
 
 def test_only_the_folder_itself(night: Path) -> None:
