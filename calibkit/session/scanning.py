@@ -167,7 +167,7 @@ def _walk(
         if _is_folder(path):
             if recursive:
                 yield from _walk(path, recursive=True, closed=closed, seen=seen)
-        elif entry.is_symlink() or path.is_file():  # a link to nowhere is told when it is read
+        elif _is_file(path):
             yield path
 
 
@@ -176,6 +176,13 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:  # a link to where one may not look
         return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file() or not path.exists()  # a link to nowhere is told when it is read
+    except OSError:
+        return True
 
 
 def _read(
