@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from calibkit.errors import FrameFileError
-from calibkit.io.detect import looks_like_frame
+from calibkit.io.detect import looks_like_frame, read_magic
 
 
 class CalibkitBackend(BackendEntrypoint):
@@ -59,16 +59,15 @@ class CalibkitBackend(BackendEntrypoint):
             The file cannot be read as a frame.
         """
         from calibkit.frames import open_stack
+        from calibkit.io.result_file import open_own
 
         if not isinstance(filename_or_obj, str | os.PathLike):
             msg = f"engine='calibkit' opens files by their path, not {type(filename_or_obj).__name__}"
             raise FrameFileError(msg)
         path = Path(filename_or_obj)
-        if _is_result(path):
-            from calibkit.io.save import open_result
-
-            dataset = open_result(path)
-        else:
+        magic = read_magic(path)
+        dataset = open_own(path) if magic.startswith(b"SIMPLE") else None
+        if dataset is None:
             frame = open_stack([path], area=area).isel(frame=0)
             dataset = frame.to_dataset(name="signal")
             dataset.attrs["units"] = frame.attrs["units"]
@@ -78,10 +77,3 @@ class CalibkitBackend(BackendEntrypoint):
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the name is that of a frame."""
         return isinstance(filename_or_obj, str | os.PathLike) and looks_like_frame(Path(filename_or_obj))
-
-
-def _is_result(path: Path) -> bool:
-    """Whether *path* is a file that `calibkit.save` wrote: its image is named SIGNAL."""
-    from calibkit.io import read_info
-
-    return read_info(path).header.get("EXTNAME") == "SIGNAL"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from pathlib import Path
 
 from calibkit.errors import FrameFileError
@@ -61,6 +62,9 @@ def looks_like_frame(path: Path) -> bool:
 def read_magic(path: Path) -> bytes:
     """The first bytes of *path*, or a FrameFileError that says why they cannot be read."""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode) or stat.S_ISSOCK(path.stat().st_mode):
+            msg = f"{path}: it is a pipe or a socket, not a file"  # reading it would wait for ever
+            raise FrameFileError(msg)
         with path.open("rb") as file:
             magic = file.read(_HEAD)
     except OSError as error:

@@ -261,6 +261,24 @@ def test_xarray_engine(tmp_path: Path) -> None:
     assert night.signal.shape == (3, 40, 30)
 
 
+def test_xarray_engine_opens_results_whole(tmp_path: Path) -> None:
+    shape = {"y": 6, "x": 4}
+    result = xr.Dataset(
+        {
+            "signal": (tuple(shape), np.arange(24, dtype="f4").reshape(6, 4)),
+            "variance": (tuple(shape), np.ones((6, 4), "f4")),
+            "flags": (tuple(shape), np.zeros((6, 4), "u2")),
+        },
+        coords={"y": np.arange(6), "x": np.arange(4)},
+        attrs={"units": "adu", "cfa": "", "kind": "dark"},
+    )
+    path = calibkit.save(result, tmp_path / "dark.fits")
+    opened = xr.open_dataset(path, engine="calibkit")
+    assert set(opened.data_vars) == {"signal", "variance", "flags"}
+    np.testing.assert_array_equal(opened.signal, result.signal)
+    assert opened.attrs["kind"] == "dark"
+
+
 def test_xarray_guesses_the_engine(tmp_path: Path) -> None:
     from calibkit.io.backend import CalibkitBackend
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io as bytes_io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -156,11 +157,21 @@ def test_folder_missing_and_forbidden_files(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(FrameFileError, match="there is no such file"):
         io.read_info(tmp_path / "none.fit")
 
+    (tmp_path / "a.fit").write_bytes(b"SIMPLE")
+
     def forbid(*_args: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", forbid)  # permissions do not stop a test that runs as root
     with pytest.raises(FrameFileError, match=r"a\.fit: there is no permission to read it"):
+        io.read_info(tmp_path / "a.fit")
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(tmp_path / "a.fit")
+    with pytest.raises(FrameFileError, match="it is a pipe"):
         io.read_info(tmp_path / "a.fit")
 
 
