@@ -59,7 +59,7 @@ def choose_dark(target: Group, groups: Sequence[Group], limits: Tolerances, *, b
     """
     own, other = ("flat dark", "dark") if target.kind == "flat" else ("dark", "flat dark")
     found = [compare(group, target, limits) for group in groups if group.kind in (own, other)]
-    pedestal = bias is not None or _known_pedestal(target)
+    pedestal = bias is not None or (bool(found) and _known_pedestal(target))
     for result in found:
         if "bias" in result.group.applied and not pedestal:
             result.against.append(
@@ -116,7 +116,7 @@ def _scaled(
 
 
 def _known_pedestal(target: Group) -> bool:
-    return bool(target.info.black) or target.info.pedestal > 0
+    return bool(target.black) or target.info.pedestal > 0
 
 
 def _best(

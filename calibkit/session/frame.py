@@ -6,11 +6,15 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from calibkit.errors import FrameFileError
+from calibkit.io import open_frame
+from calibkit.io.detect import RAW_SUFFIXES
 from calibkit.io.source import FrameInfo
 from calibkit.session.facts import OFFSET, READOUT, applied_steps, number_of, text_of
 
@@ -89,6 +93,16 @@ class Group:
     def paths(self) -> list[Path]:
         """The files."""
         return [frame.path for frame in self.frames]
+
+    @cached_property
+    def black(self) -> dict[str, float] | None:
+        """Black level per channel in ADU, where the camera states one; of camera RAW one frame is decoded for it."""
+        if self.info.black is None and self.info.path.suffix.lower() in RAW_SUFFIXES:
+            try:
+                return open_frame(self.info.path).complete_info().black
+            except FrameFileError:  # it will be told when the frame is calibrated
+                return None
+        return self.info.black
 
     @property
     def slug(self) -> str:

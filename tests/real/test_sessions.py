@@ -149,6 +149,9 @@ def test_raw_files_of_six_cameras(shared_data: SharedData, tmp_path: Path) -> No
     assert sorted(len(group) for group in session.groups) == [1] * 6
     assert len({group.info.camera for group in session.groups}) == 6
     assert len({match.light.slug for match in session.matches}) == 6
+    black = {match.light.info.camera: match.light.black for match in session.matches}
+    assert black["Canon EOS Kiss X4"] == pytest.approx(dict.fromkeys(("R", "G1", "G2", "B"), 2056), abs=2)
+    assert set(black["Canon PowerShot G1"]) == set("GMYC")
     for path in sorted(folder.iterdir()):
         alone = tmp_path / path.stem
         alone.mkdir()

@@ -211,6 +211,13 @@ def test_a_dark_of_another_exposure_is_scaled_when_there_are_biases() -> None:
     assert "none of 60 s, so it is scaled by 0.2 after its bias is subtracted" in found.why["dark"]
 
 
+def test_the_camera_s_black_level_serves_as_bias() -> None:
+    light = take("light", "light", black={"L": 60.0})
+    found = match(light, take("long", "dark", exposure=300.0))
+    assert found.bias is None
+    assert found.dark_scale == pytest.approx(0.2)
+
+
 def test_of_several_scalable_darks_the_least_noisy() -> None:
     sets = [take(f"d{t}", "dark", n, exposure=float(t)) for t, n in ((100, 20), (300, 1), (200, 4))]
     found = match(LIGHT, take("bias", "bias"), *sets)
