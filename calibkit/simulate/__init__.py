@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calibkit.simulate.camera import Camera
+from calibkit.simulate.camera import X_TRANS, Camera
 from calibkit.simulate.effects import EFFECTS
 from calibkit.simulate.frame import simulate_frame, simulate_stack
 from calibkit.simulate.optics import DustShadow, Optics, Reflection, random_dust
@@ -13,6 +13,7 @@ from calibkit.simulate.truth import session_truth, truth
 
 __all__ = [
     "EFFECTS",
+    "X_TRANS",
     "Camera",
     "DustShadow",
     "FrameSet",

@@ -42,6 +42,8 @@ _LIMITS = {
     "interference_angle": (-360, 360),
     "cosmic_rays": (0, _INF),
 }
+#: The 6 × 6 pattern of Fujifilm's X-Trans sensors.
+X_TRANS = "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG"
 _CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
@@ -59,7 +61,7 @@ class Camera:
     shape : (int, int)
         Rows and columns.
     pattern : str
-        Colour filter pattern as in `calibkit.Pattern`; ``""`` for none.
+        Colour filter pattern as in `calibkit.Pattern`, or `X_TRANS`; ``""`` for none.
     gain : float
         Electrons per ADU.
     gain_setting : float

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from calibkit.kernels.chance import poisson_from_normal
-from calibkit.simulate.chance import normals, stream
-from calibkit.simulate.detector import Detector, over_bands
+from calibkit.simulate.chance import normals, over_bands, stream
+from calibkit.simulate.detector import Detector
 
 
 def expose(

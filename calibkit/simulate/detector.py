@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 
 from calibkit.cfa.pattern import MONO_CHANNEL
-from calibkit.memory import worker_count
 from calibkit.simulate.camera import Camera
-from calibkit.simulate.chance import bands, normals, stream
+from calibkit.simulate.chance import normals, over_bands, stream
 from calibkit.simulate.effects import chosen_effects
 from calibkit.simulate.optics import Optics
 from calibkit.simulate.spectrum import FILTERS, SPECTRA, Curve, Spectrum, named
-
-#: Frames of fewer pixels are not worth starting threads for.
-_THREADS_FROM = 1_000_000
-
-
-def over_bands(shape: tuple[int, int], work: Callable[[int, int, int], None]) -> None:
-    """Call ``work(number, y0, y1)`` for every band of rows of a frame of *shape*, on several threads if large."""
-    jobs = bands(shape[0])
-    if shape[0] * shape[1] < _THREADS_FROM or worker_count() == 1:
-        for job in jobs:
-            work(*job)
-        return
-    with ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-simulate") as pool:
-        for _ in pool.map(lambda job: work(*job), jobs):
-            pass
 
 
 class Detector:
@@ -60,9 +43,8 @@ class Detector:
         """Whether *effect* is on."""
         return effect in self.effects
 
-    @cached_property
     def sensitivity(self) -> np.ndarray:
-        """Response of each pixel to light relative to an ideal one of its colour, float32."""
+        """Response of each pixel to light relative to an ideal one of its colour, float32; not kept."""
         camera = self.camera
         out = np.ones(self.shape, np.float32)
         if self.has("sensitivity") and camera.sensitivity_spread:
@@ -98,7 +80,7 @@ class Detector:
     def response(self) -> np.ndarray:
         """Sensitivity times what the optics let through: what a perfect flat maps, not yet normalised."""
         passed = self.optics.throughput(self.shape, vignetting=self.has("vignetting"), dust=self.has("dust"))
-        passed *= self.sensitivity
+        passed *= self.sensitivity()
         return passed
 
     @cached_property
@@ -170,28 +152,25 @@ class Detector:
         filter : str or Curve
             In front of the camera.
         """
-        out: np.ndarray | None = None
         ghosts = self.optics.ghosts(self.shape) if self.has("reflection") else None
+        leaks = self.has("light leak") and self.optics.light_leak > 0
+        out = stray = None
         for spectrum, even in components:
+            out = np.zeros(self.shape, np.float32) if out is None else out
             weights = self._weights(spectrum, filter)
-            if out is None:
-                out = np.zeros(self.shape, np.float32)
             self._add(out, even, weights)
             if ghosts is not None:
-                self._add_ghosts(out, ghosts, float(even.mean()), weights)
+                stray = np.zeros(self.shape, np.float32) if stray is None else stray
+                self._add(stray, ghosts * even.mean(dtype=np.float64).astype(np.float32), weights)
         if out is not None:
             out *= self.response
-        if self.has("light leak") and self.optics.light_leak:
-            leak = np.zeros(self.shape, np.float32)
-            self._add(leak, self.optics.leak(self.shape[1])[None, :], self._weights(SPECTRA["white"], ""))
-            leak *= self.sensitivity
-            out = leak if out is None else out + leak
+        if leaks:
+            stray = np.zeros(self.shape, np.float32) if stray is None else stray
+            self._add(stray, self.optics.leak(self.shape[1])[None, :], self._weights(SPECTRA["white"], ""))
+        if stray is not None:
+            stray *= self.sensitivity()  # stray light is neither vignetted nor shaded by dust
+            out = stray if out is None else np.add(out, stray, out=out)
         return out
-
-    def _add_ghosts(self, out: np.ndarray, ghosts: np.ndarray, level: float, weights: np.ndarray) -> None:
-        # `out` is multiplied by the whole response later, but the ghost's light is not vignetted.
-        throughput = np.maximum(self.response, 1e-6) / np.maximum(self.sensitivity, 1e-6)
-        self._add(out, ghosts * np.float32(level) / throughput, weights)
 
     def _weights(self, spectrum: Spectrum, filter: str | Curve) -> np.ndarray:
         """Electrons per photon for every site of the pattern's cell."""

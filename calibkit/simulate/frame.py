@@ -16,6 +16,7 @@ from calibkit.simulate.chain import expose
 from calibkit.simulate.detector import Detector
 from calibkit.simulate.optics import Optics
 from calibkit.simulate.sky import Lamp, Sky
+from calibkit.simulate.spectrum import FILTERS, named
 
 #: When the first frame is taken unless it is said otherwise.
 START = np.datetime64("2026-01-15T19:00:00", "ns")
@@ -180,7 +181,7 @@ def light_on(
             detector.shape, shift=scene.shift(frame_index), gradient=detector.has("sky gradient")
         )
     else:
-        parts = scene.components() if scene is not None else []
+        parts = scene.components() if scene is not None else ()
     return detector.light(parts, filter)
 
 
@@ -198,6 +199,7 @@ def take(
 ) -> xr.DataArray:
     """A labelled frame of *light*, as `light_on` gives it."""
     camera = detector.camera
+    named(FILTERS, filter, "the filter")
     temperature = camera.reference_temperature if temperature is None else float(temperature)
     if not (0 <= exposure < math.inf) or (kind == "bias" and exposure):
         msg = f"exposure={exposure!r} for a {kind}: seconds of 0 or more are allowed, and for a bias 0"

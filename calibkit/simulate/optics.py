@@ -120,7 +120,10 @@ class Optics:
             cy, cx = self.centre[0] * (height - 1), self.centre[1] * (width - 1)
             farthest = max(cy, height - 1 - cy) ** 2 + max(cx, width - 1 - cx) ** 2
             slope = ((1 - self.vignetting) ** -0.5 - 1) / max(farthest, 1.0)
-            out = (1 + np.float32(slope) * ((y - cy) ** 2 + (x - cx) ** 2)) ** -2
+            dy2, dx2 = ((np.float32(slope) * (axis - np.float32(c)) ** 2) for axis, c in ((y, cy), (x, cx)))
+            out = 1 + dy2 + dx2
+            np.multiply(out, out, out=out)
+            np.reciprocal(out, out=out)
         for speck in self.dust if dust else ():
             window = _window(speck.y, speck.x, speck.radius * 1.1, shape)
             shade = _disc(y[window[0]], x[:, window[1]], speck.y, speck.x, speck.radius)

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from calibkit.errors import FrameFileError, OutputError, SettingError
+from calibkit.errors import OutputError, SettingError
 from calibkit.progress import Progress, silent
 from calibkit.simulate.camera import Camera
 from calibkit.simulate.frame import START
 from calibkit.simulate.optics import DustShadow, Optics, random_dust
-from calibkit.simulate.session import FrameSet, write_session
+from calibkit.simulate.session import FrameSet, is_free, is_written, write_session
 from calibkit.simulate.sky import Lamp, Sky
 from calibkit.simulate.spectrum import ORIGINAL_GLASS
-from calibkit.simulate.truth import read_settings
 
 #: Names the folder where samples are kept; the user's cache folder otherwise.
 SWITCH = "CALIBKIT_CACHE"
@@ -36,7 +32,6 @@ PERCENTILES = (0.1, 99.9)
 #: A sample's folder is named by this; raise it when a sample changes.
 _VERSION = 1
 _SHAPE = (480, 640)
-_STALE = 3600.0  # seconds after which an unfinished folder was left by a process that is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +234,25 @@ def sample_session(
     night = SAMPLES[name](tuple(int(n) for n in shape))
     own = folder is None
     place = _cache() / f"{name}-{shape[1]}x{shape[0]}-v{_VERSION}".replace(" ", "-") if own else Path(folder)
-    if _is_complete(place, night):
+    parts = {"optics": night.optics, "sky": night.sky, "lamp": night.lamp, "seed": night.seed}
+    if is_written(place, night.camera, night.frames, **parts):
         return place
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        if not own:
-            msg = f"{place} is there already and is not the sample session {name!r}: name a new or an empty folder"
-            raise SettingError(msg)
-        shutil.rmtree(place)
+    if own and place.is_dir() and not is_free(place):
+        shutil.rmtree(place)  # a frame was taken away: the cache is ours, so make it anew
     try:
-        return _make(place, night, progress)
-    except OSError as error:
-        msg = f"the sample session {name!r} cannot be written to {place}: {error}; {SWITCH} names another folder"
+        return write_session(
+            place,
+            night.camera,
+            night.frames,
+            target=night.target,
+            start=night.start,
+            progress=progress,
+            **parts,
+        )
+    except OutputError as error:
+        if is_written(place, night.camera, night.frames, **parts):  # another process was faster
+            return place
+        msg = f"{error}. The environment variable {SWITCH} names another folder for samples"
         raise OutputError(msg) from error
 
 
@@ -259,46 +262,3 @@ def _cache() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("calibkit", appauthor=False) / "samples"
-
-
-def _is_complete(place: Path, night: Night) -> bool:
-    """Whether *place* holds this sample: its settings are written last, and no frame was taken away since."""
-    try:
-        settings: dict[str, Any] = read_settings(place)
-    except (FrameFileError, SettingError):
-        return False
-    same = settings.get("camera") == night.camera and settings.get("seed") == night.seed
-    return same and all((place / frame["file"]).is_file() for frame in settings["frames"])
-
-
-def _make(place: Path, night: Night, progress: Progress) -> Path:
-    """Write the session beside *place* and move it there when it is whole."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    for left in place.parent.glob(".partial-*"):
-        if time.time() - left.stat().st_mtime > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
-    try:
-        write_session(
-            partial,
-            night.camera,
-            night.frames,
-            optics=night.optics,
-            sky=night.sky,
-            lamp=night.lamp,
-            target=night.target,
-            start=night.start,
-            seed=night.seed,
-            progress=progress,
-        )
-        partial.chmod(0o755)  # mkdtemp's folder is for one user only
-        if place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
-        try:
-            partial.rename(place)
-        except OSError:
-            if not _is_complete(place, night):  # else another process was faster
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return place

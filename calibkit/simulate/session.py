@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +28,8 @@ from calibkit.simulate.parameters import to_json
 from calibkit.simulate.sky import Lamp, Sky
 from calibkit.simulate.truth import SIDECAR, fingerprint
 
+#: Folders that are not finished yet begin so; older ones than this many seconds were left by a killed process.
+PARTIAL, _STALE = ".partial-", 3600.0
 _FOLDER = {"bias": "bias", "dark": "darks", "flat": "flats", "flat dark": "flat darks", "light": "lights"}
 _IMAGETYP = {
     "bias": "Bias Frame",
@@ -51,8 +57,8 @@ class FrameSet:
     scene : Sky or Lamp, optional
         What is looked at, when not the session's own.
     stated : dict
-        Header cards that say something else than what is true, e.g. ``{"CCD-TEMP": -20.0}``: for lessons in
-        finding faults.
+        Header cards that say something else than what is true, e.g. ``{"CCD-TEMP": -20.0}``, or nothing (None):
+        for lessons in finding faults.
     """
 
     kind: str
@@ -140,52 +146,127 @@ def write_session(
     >>> write_session("night", Camera(), night)  # doctest: +SKIP
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        msg = f"{folder} is not empty: a simulated session needs a folder of its own"
-        raise SettingError(msg)
-    detector = Detector(camera, optics, effects=effects)
     if not frames:
         msg = "a session needs at least one FrameSet"
         raise SettingError(msg)
+    if folder.exists() and (not folder.is_dir() or not is_free(folder)):
+        msg = f"{folder} is there already: a simulated session needs a new or an empty folder"
+        raise SettingError(msg)
     scenes = [_scene(group, sky, lamp) for group in frames]
-    total = sum(group.count for group in frames)
-    time, index = np.datetime64(start, "ns"), 0
-    listed: list[dict[str, Any]] = []
+    detector = Detector(camera, optics, effects=effects)
+    settings = session_settings(detector, frames, scenes, seed)
     try:
-        for number, (group, scene) in enumerate(zip(frames, scenes, strict=True)):
-            light = None
-            for i in range(group.count):
-                progress(index, total, f"simulate {group.kind} frames")
-                if light is None or moves(scene):
-                    light = light_on(detector, scene, filter=group.filter, frame_index=index)
-                frame = take(
-                    detector, light, kind=group.kind, exposure=group.exposure, filter=group.filter, seed=seed,
-                    temperature=group.temperature_of(i, camera), frame_index=index, time=time,
-                )  # fmt: skip
-                name = _name(group, i)
-                cards = header_cards(frame, camera, optics=detector.optics, target=target) | group.stated
-                write_frame(folder / name, frame, cards)
-                listed.append(
-                    {"file": name, "index": index, "set": number, "temperature": frame["temperature"].item()}
-                )
-                time += cadence(group.exposure)
-                index += 1
-        settings = {
-            "calibkit": __version__,
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder))
+        try:
+            listed = _write_frames(partial, detector, frames, scenes, target, start, seed, progress)
+            notes = {"calibkit": __version__, "fingerprint": fingerprint(detector), "frames": listed}
+            text = json.dumps({**settings, **notes}, indent=1, ensure_ascii=False)
+            (partial / SIDECAR).write_text(text, encoding="utf-8")
+            for part in sorted(partial.iterdir(), key=lambda path: path.name == SIDECAR):
+                part.rename(folder / part.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        msg = f"the simulated session cannot be written to {folder}: {error}"
+        raise OutputError(msg) from error
+    return folder
+
+
+def session_settings(
+    detector: Detector, frames: Sequence[FrameSet], scenes: Sequence[Sky | Lamp | None], seed: int
+) -> dict[str, Any]:
+    """All that decides what the frames of a session show, as plain JSON."""
+    sets = [{**vars(group), "scene": scene} for group, scene in zip(frames, scenes, strict=True)]
+    return to_json(
+        {
             "seed": seed,
             "effects": sorted(detector.effects),
-            "camera": camera,
+            "camera": detector.camera,
             "optics": detector.optics,
-            "sets": [{**vars(group), "scene": scene} for group, scene in zip(frames, scenes, strict=True)],
-            "frames": listed,
-            "fingerprint": fingerprint(detector),
+            "sets": sets,
         }
-        _replace(folder / SIDECAR, json.dumps(to_json(settings), indent=1, ensure_ascii=False).encode())
-    except OSError as error:
-        msg = f"{folder}: the simulated session cannot be written: {error}"
-        raise OutputError(msg) from error
+    )
+
+
+def is_written(
+    folder: Path,
+    camera: Camera,
+    frames: Sequence[FrameSet],
+    *,
+    optics: Optics,
+    sky: Sky,
+    lamp: Lamp,
+    seed: int,
+) -> bool:
+    """Whether *folder* holds this session whole: its settings are written last, and no frame is missing since."""
+    scenes = [_scene(group, sky, lamp) for group in frames]
+    wanted = session_settings(Detector(camera, optics), frames, scenes, seed)
+    try:
+        found = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = isinstance(found, dict) and all(found.get(key) == value for key, value in wanted.items())
+    return same and all((folder / frame["file"]).is_file() for frame in found["frames"])
+
+
+def is_free(folder: Path) -> bool:
+    """Whether *folder* holds nothing but what an interrupted `write_session` left."""
+    return all(path.name.startswith(PARTIAL) for path in folder.iterdir())
+
+
+def _remove_stale(folder: Path) -> None:
+    for left in folder.glob(f"{PARTIAL}*"):
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _write_frames(
+    folder: Path,
+    detector: Detector,
+    frames: Sequence[FrameSet],
+    scenes: Sequence[Sky | Lamp | None],
+    target: str,
+    start: np.datetime64,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Write all frames; returns file, index, set and temperature of each."""
+    camera = detector.camera
+    total = sum(group.count for group in frames)
+    begin = np.datetime64(start, "ns")
+    listed: list[dict[str, Any]] = []
+    numbers: Counter[str] = Counter()
+    for number, (group, scene) in enumerate(zip(frames, scenes, strict=True)):
+        light = None
+        for i in range(group.count):
+            index = len(listed)
+            progress(index, total, f"simulate {group.kind} frames")
+            if light is None or moves(scene):
+                light = light_on(detector, scene, filter=group.filter, frame_index=index)
+            frame = take(
+                detector,
+                light,
+                kind=group.kind,
+                exposure=group.exposure,
+                temperature=group.temperature_of(i, camera),
+                filter=group.filter,
+                seed=seed,
+                frame_index=index,
+                time=begin,
+            )
+            stem = _stem(group)
+            numbers[stem] += 1
+            name = f"{stem}_{numbers[stem]:03}.fits"
+            cards = header_cards(frame, camera, optics=detector.optics, target=target) | group.stated
+            write_frame(folder / name, frame, cards)
+            listed.append(
+                {"file": name, "index": index, "set": number, "temperature": frame["temperature"].item()}
+            )
+            begin += cadence(group.exposure)
     progress(total, total, "simulate")
-    return folder
+    return listed
 
 
 def _scene(group: FrameSet, sky: Sky | None, lamp: Lamp | None) -> Sky | Lamp | None:
@@ -197,12 +278,9 @@ def _scene(group: FrameSet, sky: Sky | None, lamp: Lamp | None) -> Sky | Lamp | 
     )
 
 
-def _name(group: FrameSet, i: int) -> str:
-    parts = [group.kind.replace(" ", "-"), group.filter]
-    if group.exposure:
-        parts.append(f"{group.exposure:g}s")
-    stem = "_".join(part for part in parts if part)
-    return f"{_FOLDER[group.kind]}/{stem}_{i + 1:03}.fits"
+def _stem(group: FrameSet) -> str:
+    parts = [group.kind.replace(" ", "-"), group.filter, f"{group.exposure:g}s" if group.exposure else ""]
+    return f"{_FOLDER[group.kind]}/{'_'.join(filter(None, parts))}"
 
 
 def header_cards(
@@ -248,25 +326,15 @@ def shown_pattern(camera: Camera) -> str:
 
 
 def write_frame(path: Path, frame: xr.DataArray, cards: dict[str, Any]) -> None:
-    """Write *frame* as 16-bit FITS in one step: the file is there whole or not at all."""
+    """Write *frame* as 16-bit FITS.
+
+    Cards are values or (value, comment); None leaves one out.
+    """
     from astropy.io import fits
 
     hdu = fits.PrimaryHDU(frame.values)
     for keyword, card in cards.items():
-        hdu.header[keyword] = card
+        if card is not None:
+            hdu.header[keyword] = card
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    try:
-        hdu.writeto(partial, overwrite=True)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    hdu.writeto(path)

@@ -7,11 +7,13 @@ an electron, with nothing in front of it; filters and the pixels' responses come
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from calibkit.errors import SettingError
+from calibkit.simulate.chance import over_bands
 from calibkit.simulate.spectrum import SPECTRA, Spectrum, named
 
 #: Stars are drawn out to this many standard deviations of their image.
@@ -114,8 +116,8 @@ class Sky:
 
     def components(
         self, shape: tuple[int, int], *, shift: tuple[float, float] = (0.0, 0.0), gradient: bool = True
-    ) -> list[tuple[Spectrum, np.ndarray]]:
-        """The light of this sky by spectrum.
+    ) -> Iterator[tuple[Spectrum, np.ndarray]]:
+        """The light of this sky by spectrum, one after the other since each may be as large as the frame.
 
         Parameters
         ----------
@@ -126,18 +128,17 @@ class Sky:
         gradient : bool
             Whether the background has its gradient.
 
-        Returns
-        -------
-        list of (Spectrum, numpy.ndarray)
+        Yields
+        ------
+        (Spectrum, numpy.ndarray)
             Electrons per second and pixel, float32; a map or, where it is even, an array of shape (1, 1).
         """
-        parts = [(named(SPECTRA, self.spectrum, "spectrum"), self._background(shape, gradient=gradient))]
+        yield named(SPECTRA, self.spectrum, "spectrum"), self._background(shape, gradient=gradient)
         for level, name, seed in ((self.h_alpha, "h-alpha", 2), (self.o_iii, "o iii", 3)):
             if level:
-                parts.append((SPECTRA[name], self._nebula(shape, level, shift, seed)))
+                yield SPECTRA[name], self._nebula(shape, level, shift, seed)
         if self.n_stars or self.stars:
-            parts.append((named(SPECTRA, self.star_spectrum, "star_spectrum"), self._stars(shape, shift)))
-        return parts
+            yield named(SPECTRA, self.star_spectrum, "star_spectrum"), self._stars(shape, shift)
 
     def _background(self, shape: tuple[int, int], *, gradient: bool) -> np.ndarray:
         if not (gradient and self.gradient and self.background):
@@ -145,8 +146,9 @@ class Sky:
         angle = math.radians(self.gradient_angle)
         y = np.linspace(-0.5, 0.5, shape[0]) * math.sin(angle)
         x = np.linspace(-0.5, 0.5, shape[1]) * math.cos(angle)
-        ramp = (y[:, None] + x[None, :]).astype(np.float32)
-        return np.float32(self.background) * np.maximum(1 + np.float32(self.gradient) * ramp, 0)
+        slope = self.background * self.gradient
+        ramp = (self.background + slope * y[:, None]).astype(np.float32) + (slope * x).astype(np.float32)
+        return np.maximum(ramp, 0, out=ramp)
 
     def _nebula(
         self, shape: tuple[int, int], level: float, shift: tuple[float, float], seed: int
@@ -200,33 +202,42 @@ class Lamp:
             raise SettingError(msg)
         named(SPECTRA, self.spectrum, "spectrum")
 
-    def components(self) -> list[tuple[Spectrum, np.ndarray]]:
+    def components(self) -> Iterator[tuple[Spectrum, np.ndarray]]:
         """The light by spectrum, as `Sky.components` gives it."""
-        return [(named(SPECTRA, self.spectrum, "spectrum"), np.full((1, 1), self.rate, np.float32))]
+        yield named(SPECTRA, self.spectrum, "spectrum"), np.full((1, 1), self.rate, np.float32)
 
 
 def _cloud(v: np.ndarray, u: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
     """A cloud with filaments about (0, 0), fading at a distance of 1: splines over random numbers on two grids."""
     rng = np.random.default_rng(seed)
-    cloud = np.ones((v.size, u.size), np.float32)
+    layers = []
     for finer, strength in ((1, 1.4), (3, 0.8)):
         count = _KNOTS * finer
-        values = rng.standard_normal((count, count)).astype(np.float32)
-        rows, columns = (_splines(1.5 * finer * w + count / 2, count) for w in (v, u))
-        cloud *= np.exp(np.float32(strength) * (rows @ values @ columns.T))
-    return cloud * np.exp(-((v[:, None] ** 2 + u[None, :] ** 2) ** 1.5)).astype(np.float32)
+        values = strength * rng.standard_normal((count, count))
+        knots, weights = _splines(1.5 * finer * u + count / 2, count)
+        columns = np.einsum("kxj,xj->kx", values[:, knots], weights).astype(np.float32)
+        layers.append((columns, *_splines(1.5 * finer * v + count / 2, count)))
+    v2, u2 = (np.square(w, dtype=np.float32) for w in (v, u))
+    cloud = np.empty((v.size, u.size), np.float32)
+
+    def fill(band: int, y0: int, y1: int) -> None:
+        distance2 = v2[y0:y1, None] + u2
+        height = distance2 * -np.sqrt(distance2)
+        for columns, knots, weights in layers:
+            for k in range(4):
+                height += weights[y0:y1, k, None].astype(np.float32) * columns[knots[y0:y1, k]]
+        np.exp(height, out=cloud[y0:y1])
+
+    over_bands(cloud.shape, fill)
+    return cloud
 
 
-def _splines(position: np.ndarray, count: int) -> np.ndarray:
-    """Values of *count* uniform cubic B-splines at *position* in knots, float32 of shape (positions, count).
+def _splines(position: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and values of the four of *count* uniform cubic B-splines that are not 0 at *position* in knots.
 
     Beyond the first and last knot the splines repeat, so that any position has light.
     """
     knot = np.floor(position).astype(int)
     t = position - knot
-    out = np.zeros((position.size, count), np.float32)
-    index = np.arange(position.size)
     weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    for k, weight in enumerate(weights):
-        np.add.at(out, (index, (knot + k - 1) % count), weight / 6)
-    return out
+    return (knot[:, None] + np.arange(-1, 3)) % count, np.stack(weights, axis=1) / 6

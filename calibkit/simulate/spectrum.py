@@ -14,7 +14,7 @@ import numpy as np
 from calibkit.errors import SettingError
 
 #: Wavelengths of the nebular lines in nm (air).
-H_ALPHA, H_BETA, O_III_A, O_III_B, S_II_A, S_II_B = 656.28, 486.13, 495.89, 500.68, 671.64, 673.08
+H_ALPHA, O_III_A, O_III_B = 656.28, 495.89, 500.68
 #: Wavelengths over which continua are summed, in nm.
 GRID = np.arange(380.0, 741.0, 1.0)
 
@@ -89,14 +89,6 @@ class Spectrum:
         return self._photons(glasses) / self._photons([])
 
 
-def bump(centre: float, width: float, height: float = 1.0) -> Curve:
-    """A Gaussian of full width at half maximum *width* nm."""
-    nm = centre + width * np.linspace(-1.5, 1.5, 25)
-    values = height * np.exp(-4 * np.log(2) * ((nm - centre) / width) ** 2)
-    values[[0, -1]] = 0.0
-    return Curve(tuple(zip(nm.tolist(), values.tolist(), strict=True)))
-
-
 def band_pass(low: float, high: float, peak: float, *, slope: float = 1.0) -> Curve:
     """A filter that passes *peak* between *low* and *high* nm, with edges *slope* nm wide."""
     return Curve(((low - slope, 0.0), (low, peak), (high, peak), (high + slope, 0.0)))
@@ -162,7 +154,6 @@ CLEAR_GLASS = Curve(((390, 0.0), (410, 0.96), (690, 0.96), (710, 0.0)))
 ORIGINAL_GLASS = Curve(
     ((390, 0.0), (415, 0.90), (540, 0.93), (580, 0.80), (620, 0.42), (H_ALPHA, 0.16), (690, 0.03), (710, 0.0))
 )
-NO_GLASS = Curve(((380, 1.0), (740, 1.0)))
 
 
 def named(table: dict[str, object], name: object, what: str) -> object:

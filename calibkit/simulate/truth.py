@@ -250,7 +250,6 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def fingerprint(detector: Detector) -> list[float]:
     """A few numbers that change when the random numbers behind the fixed maps do."""
     rows, columns = (slice(None, None, max(1, n // 8)) for n in detector.shape)
-    picked = np.concatenate(
-        [detector.sensitivity[rows, columns].ravel(), detector.thermal[rows, columns].ravel()]
-    )
-    return [float(value) for value in picked]
+    return [
+        float(value) for each in (detector.response, detector.thermal) for value in each[rows, columns].flat
+    ]
