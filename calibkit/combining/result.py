@@ -35,6 +35,8 @@ def make_result(
     attrs = meta.camera_attrs(stack) | {"units": units}
     for name in _SCALARS:
         attrs[name] = meta.frame_value(stack, name, meta.FRAME_COORDS[name][1])
+    if "temperature" in stack.coords:  # it differs by tenths of a degree from frame to frame
+        attrs["temperature"] = _median(stack.coords["temperature"].values)
     if plan.method == "sum" and "exposure" in stack.coords:
         exposures = np.broadcast_to(np.asarray(stack.coords["exposure"].values, float), plan.n_frames)
         attrs["exposure"] = float(exposures.sum())
@@ -47,6 +49,12 @@ def make_result(
     result["signal"].attrs["units"] = units
     result["variance"].attrs["units"] = units if units == "1" else f"{units}2"
     return result, unknown
+
+
+def _median(values: np.ndarray) -> float:
+    """Median of the values that are known, NaN when none is."""
+    known = np.atleast_1d(values)[np.isfinite(np.atleast_1d(values))]
+    return float(np.median(known)) if known.size else float("nan")
 
 
 def _fill_single(plan: object, outputs: dict[str, np.ndarray]) -> str:

@@ -222,6 +222,15 @@ def test_stack_opens_a_group_with_its_kind(night: Path) -> None:
         session.stack("dork")
 
 
+def test_a_master_has_the_temperature_of_its_group(tmp_path: Path) -> None:
+    for i in range(5):
+        write(tmp_path / f"dark-{i}.fit", IMAGETYP="Dark", EXPTIME=60.0, CCD_TEMP=-10.0 + 0.1 * i)
+    session = calibkit.scan(tmp_path)
+    master = calibkit.combine(session.stack("dark 60 s"), reject="none")
+    assert master.attrs["temperature"] == pytest.approx(-9.8)
+    assert master.attrs["exposure"] == 60.0
+
+
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:
     write(
         tmp_path / "light.fit",
