@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from calibkit.errors import FrameFileError, OutputError
-from calibkit.memory import worker_count
+from calibkit.memory import memory_limit, worker_count
 
 _SCRIPT = Path(__file__).with_name("raw_worker.py")
 #: A file that LibRaw has not decoded after so many seconds is one that it cannot decode.
 _PATIENCE = 300.0
+#: Memory that decoding a large frame takes.
+_PROCESS_BYTES = 2**30
 _idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-_slots = threading.BoundedSemaphore(worker_count())
+_slots = threading.BoundedSemaphore(max(1, min(worker_count(), memory_limit() // _PROCESS_BYTES)))
 _all: list[_Worker] = []
 
 

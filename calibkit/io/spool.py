@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from calibkit.errors import OutputError
+from calibkit.errors import FrameFileError, OutputError
 from calibkit.io.source import FrameInfo, check_rows, fill
 
 try:
@@ -101,12 +101,18 @@ def spool_file(key: Hashable) -> SpoolFile:
 def _folder() -> Path:
     pid = os.getpid()
     if pid not in _folders:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parent()))
         _claim(folder)
         _sweep(folder.parent)
         _folders[pid] = folder
         atexit.register(_remove_folder, pid)
     return _folders[pid]
+
+
+def _parent() -> str:
+    """Where large temporary files belong: /tmp may be kept in memory, /var/tmp is not (file-hierarchy(7))."""
+    chosen = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return "/var/tmp" if not chosen and os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
 
 
 def _remove_folder(pid: int) -> None:
@@ -180,7 +186,11 @@ class SpooledSource:
         self._file = self._spool_file()
 
     def _spool_file(self) -> SpoolFile:
-        status = self.info.path.stat()
+        try:
+            status = self.info.path.stat()
+        except OSError as error:
+            msg = f"{self.info.path}: cannot be read any more ({error.strerror or error})"
+            raise FrameFileError(msg) from error
         return spool_file((str(self.info.path.absolute()), status.st_mtime_ns, status.st_size))
 
     def decode(self, target: Path) -> FrameInfo:
@@ -205,5 +215,7 @@ class SpooledSource:
         values = np.empty((y1 - y0, columns), self.info.dtype)
         with self.open_spool() as file:
             file.seek((top + y0) * columns * values.itemsize)
-            fill(file, values)
+            if fill(file, values) < values.nbytes:
+                msg = f"{self.info.path}: its decoded copy {self._file.path} was cut off by another program; open it again"
+                raise OutputError(msg)
         return values if right - left == columns else np.ascontiguousarray(values[:, left:right])

@@ -40,7 +40,7 @@ def test_camera_raw(shared_data: Folder, name: str) -> None:
     assert max(abs(level - black) for level in stack.attrs["black"].values()) <= 1
 
 
-def test_camera_raw_pixels_are_librawʼs_own(shared_data: Folder) -> None:
+def test_camera_raw_pixels_are_those_of_libraw(shared_data: Folder) -> None:
     import rawpy
 
     path = shared_data("raw") / "canon_550d_margins_rggb.dng"

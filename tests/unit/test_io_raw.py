@@ -16,7 +16,7 @@ import pytest
 from calibkit import io
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import FrameFileError, OutputError
-from calibkit.io import raw_process, spool
+from calibkit.io import raw_process, raw_worker, spool
 
 LETTERS = "RGB"
 XTRANS = "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG"
@@ -156,6 +156,20 @@ def test_header_and_decoder_agree(tmp_path: Path) -> None:
     headers, decoded = raw_process.ask_libraw(path), raw_process.ask_libraw(path, tmp_path / "out")
     same = ("shape", "active", "letters", "colours", "cell", "iso", "exposure", "time", "white")
     assert {key: headers[key] for key in same} == {key: decoded[key] for key in same}
+
+
+def test_header_without_libraw_s_c_functions(tmp_path: Path) -> None:
+    """Where they are not found the file is decoded instead, with the same outcome but for the camera's name."""
+    path = dng(tmp_path / "a.dng", noise(), pattern="BGGR", active=(4, 6, 60, 90))
+    quick, slow = (
+        raw_worker.identify(str(path), raw_worker._c_interface()),
+        raw_worker.identify(str(path), None),
+    )
+    assert raw_worker._c_interface() is not None
+    assert {"make", "model"} == set(quick) - set(slow)
+    assert {key: slow[key] for key in quick if key in slow} == {
+        key: quick[key] for key in quick if key in slow
+    }
 
 
 def test_monochrome_sensor(tmp_path: Path) -> None:
@@ -300,6 +314,14 @@ def test_spool_gives_up_the_longest_unused(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(sources[0].read(0, 64), noise(seed=0))
 
 
+def test_spool_that_somebody_cut_off_gives_no_numbers(tmp_path: Path) -> None:
+    source = io.open_frame(dng(tmp_path / "a.dng", noise()))
+    source.read(0, 1)
+    source._file.path.write_bytes(b"")
+    with pytest.raises(OutputError, match=r"a\.dng: its decoded copy .* was cut off"):
+        source.read(0, 1)
+
+
 def test_spool_without_room_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = io.open_frame(dng(tmp_path / "a.dng", noise()))
     usage = spool.shutil.disk_usage(tmp_path)
@@ -311,8 +333,6 @@ def test_spool_without_room_is_a_clear_error(tmp_path: Path, monkeypatch: pytest
 def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
     path = dng(tmp_path / "a.dng", noise())
     code = (
-        "import tempfile, pathlib, sys\n"
-        f"tempfile.tempdir = {str(tmp_path)!r}\n"
         "from calibkit import io\n"
         f"source = io.open_frame({str(path)!r}); source.read(0, 1)\n"
         "print(source._file.path.exists())"
@@ -327,8 +347,7 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     path = dng(tmp_path / "a.dng", noise())
     code = (
-        "import os, signal, tempfile\n"
-        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "import os, signal\n"
         "from calibkit import io\n"
         f"source = io.open_frame({str(path)!r}); source.read(0, 1)\n"
         "print(source._file.path.parent.name, flush=True)\n"
@@ -337,7 +356,10 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
 
     def start(end: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", code + ends[end]]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     with start("alive") as alive:
         assert alive.stdout is not None
