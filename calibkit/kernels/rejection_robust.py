@@ -20,6 +20,8 @@ WINSOR_LIMIT = 1.5
 WINSOR_CORRECTION = 1.134
 WINSOR_TOLERANCE = 5e-4
 WINSOR_STEPS = 50
+#: Samples that are worked on at once, so that they stay in the first-level cache.
+TILE_SAMPLES = 6000
 
 
 @kernel
@@ -55,123 +57,207 @@ def mad_sigma(s, i, first, last, centre):
 
 
 @kernel
+def tile_width(n):
+    """Pixels in a tile of *n* samples each."""
+    return max(32, min(256, TILE_SAMPLES // n // 16 * 16))
+
+
+@kernel
+def load_tile(s, start, width, centre, tile):
+    """Differences of *width* pixels' samples from *centre*, in single precision."""
+    for j in range(s.shape[0]):
+        row = s[j, start : start + width]
+        target = tile[j]
+        for i in range(width):
+            target[i] = np.float64(row[i]) - centre[i]
+
+
+@kernel
+def mad_tile(tile, width, smallest, deviation_of):
+    """Median of the distances from zero of *width* sorted columns of *tile*, whose median is zero.
+
+    The distances below and above the median are two sorted lists; their r-th smallest member is the least,
+    over all ways to take i of one and r + 1 − i of the other, of the larger of the last ones taken.
+    """
+    n = tile.shape[0]
+    below = n // 2  # samples in the lower list: ranks below − 1, below − 2, …
+    above = n - below
+    for i in range(width):
+        deviation_of[i] = 0.0
+    for rank in range((n - 1) // 2, n // 2 + 1):
+        for i in range(width):
+            smallest[i] = np.inf
+        for taken in range(max(0, rank + 1 - above), min(below, rank + 1) + 1):
+            # with nothing taken of a list, the other's last is the larger: distances are not negative
+            lower = tile[below - taken] if taken > 0 else tile[below + rank - taken]
+            sign = np.float32(-1.0) if taken > 0 else np.float32(1.0)
+            upper = tile[below + rank - taken] if taken <= rank else lower
+            other = np.float32(1.0) if taken <= rank else sign
+            for i in range(width):
+                a = sign * lower[i]
+                b = other * upper[i]
+                a = b if b > a else a  # noqa: FURB136 (one vector instruction)
+                smallest[i] = a if a < smallest[i] else smallest[i]  # noqa: FURB136
+        for i in range(width):
+            deviation_of[i] += np.float32(0.5) * smallest[i]
+    if n % 2 == 1:
+        for i in range(width):
+            deviation_of[i] *= np.float32(2.0)
+
+
+@kernel
 def reject_mad(s, size, count, mean, scatter, first, last, low, high, iterations, keep):
     """Clipping about the median with 1.4826 times the median absolute deviation."""
-    for i in range(size):
-        a = 0
-        b = count[i]
-        for _ in range(iterations):
-            k = b - a
-            if k <= keep:
-                break
-            centre = middle(s, i, a, b)
-            sigma = mad_sigma(s, i, a, b, centre)
-            a, b = trim(s, i, a, b, centre, low * sigma, high * sigma, keep)
-            if b - a == k:
-                break
-        first[i] = a
-        last[i] = b
-
-
-@kernel
-def winsor_sigma(s, i, first, last, centre, sigma):
-    """σ of the window of pixel *i* with its ends pulled in, repeated until it stands."""
-    k = last - first
-    floor = -np.inf
-    ceiling = np.inf
-    for _ in range(WINSOR_STEPS):
-        before = sigma
-        floor = max(floor, -WINSOR_LIMIT * sigma)
-        ceiling = min(ceiling, WINSOR_LIMIT * sigma)
-        total = 0.0
-        square = 0.0
-        for j in range(first, last):
-            d = min(max(np.float64(s[j, i]) - centre, floor), ceiling)
-            total += d
-            square += d * d
-        sigma = WINSOR_CORRECTION * np.sqrt(max(0.0, square - total * total / k) / (k - 1))
-        if abs(sigma - before) <= WINSOR_TOLERANCE * before:
-            break
-    return sigma
-
-
-@kernel
-def winsor_block(s, start, width, centre, sigma, floor, ceiling, total, square, going):
-    """`winsor_sigma` for *width* pixels at once, all of whose samples are there."""
     n = s.shape[0]
-    for i in range(width):
-        floor[i] = -np.inf
-        ceiling[i] = np.inf
-        going[i] = 1.0
-    for _ in range(WINSOR_STEPS):
+    wide = tile_width(n)
+    tile = np.empty((n, wide), np.float32)
+    smallest = np.empty(wide, np.float32)
+    found = np.empty(wide, np.float32)
+    centre = np.empty(wide)
+    for start in range(0, size, wide):
+        width = min(wide, size - start)
+        complete = iterations > 0 and n > keep
         for i in range(width):
-            floor[i] = max(floor[i], -WINSOR_LIMIT * sigma[i])
-            ceiling[i] = min(ceiling[i], WINSOR_LIMIT * sigma[i])
+            k = count[start + i]
+            complete = complete and k == n
+            if k > 0:
+                centre[i] = middle(s, start + i, 0, k)
+        if complete:
+            load_tile(s, start, width, centre, tile)
+            mad_tile(tile, width, smallest, found)
+        for i in range(width):
+            p = start + i
+            a = 0
+            b = count[p]
+            for iteration in range(iterations):
+                k = b - a
+                if k <= keep:
+                    break
+                c = centre[i]
+                sigma = MAD_TO_SIGMA * np.float64(found[i])
+                if iteration > 0 or not complete or sigma == 0.0:
+                    c = middle(s, p, a, b)
+                    sigma = mad_sigma(s, p, a, b, c)
+                a, b = trim(s, p, a, b, c, low * sigma, high * sigma, keep)
+                if b - a == k:
+                    break
+            first[p] = a
+            last[p] = b
+
+
+@kernel
+def winsorize(tile, width, number, sigma, limit, total, square, place, on, result):
+    """Huber's winsorized σ of *width* columns of *tile*, in place: pull samples in, and again, until it stands.
+
+    Column i holds ``number[i]`` differences from the median and zeros. Most columns need two steps and a
+    few need twenty, so now and then those that go on are moved together; ``place`` is where they began.
+    """
+    n = tile.shape[0]
+    done = np.float32(np.inf)
+    for i in range(width):
+        place[i] = i
+        limit[i] = WINSOR_LIMIT * sigma[i]
+    pack_at = 2
+    for step in range(1, WINSOR_STEPS + 1):
+        for i in range(width):
             total[i] = 0.0
             square[i] = 0.0
         for j in range(n):
-            row = s[j, start : start + width]
+            row = tile[j]
             for i in range(width):
-                d = np.float64(row[i]) - centre[i]
-                d = floor[i] if d < floor[i] else d  # noqa: FURB136 (one vector instruction)
-                d = ceiling[i] if d > ceiling[i] else d  # noqa: FURB136
+                d = row[i]
+                d = -limit[i] if d < -limit[i] else d  # noqa: FURB136 (one vector instruction)
+                d = limit[i] if d > limit[i] else d  # noqa: FURB136
+                row[i] = d
                 total[i] += d
                 square[i] += d * d
-        left = 0.0
         for i in range(width):
+            k = number[i]
             before = sigma[i]
-            new = WINSOR_CORRECTION * np.sqrt(max(0.0, square[i] - total[i] * total[i] / n) / (n - 1))
-            # a σ that stands is left alone while its neighbours go on
-            sigma[i] = new if going[i] > 0.0 else before
-            going[i] = going[i] if abs(new - before) > WINSOR_TOLERANCE * before else 0.0
-            left += going[i]
-        if left == 0.0:
-            break
+            rest = square[i] - total[i] * total[i] / k
+            rest = rest if rest > 0.0 else np.float32(0.0)  # noqa: FURB136
+            new = np.float32(WINSOR_CORRECTION) * np.sqrt(rest / (k - np.float32(1.0)))
+            going = limit[i] < done  # a σ that stands is left alone while its neighbours go on
+            moved = np.abs(new - before) > np.float32(WINSOR_TOLERANCE) * before
+            sigma[i] = new if going else before
+            limit[i] = np.float32(WINSOR_LIMIT) * new if going and moved else done
+        if step == pack_at or step == WINSOR_STEPS:
+            pack_at += 2
+            kept = 0
+            for i in range(width):
+                result[place[i]] = sigma[i]
+                on[kept] = i
+                kept += limit[i] < done
+            for j in range(n):
+                row = tile[j]
+                for i in range(kept):
+                    row[i] = row[on[i]]
+            for i in range(kept):
+                place[i] = place[on[i]]
+                number[i] = number[on[i]]
+                sigma[i] = sigma[on[i]]
+                limit[i] = limit[on[i]]
+            width = kept
+            if width == 0:
+                break
 
 
 @kernel
 def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, iterations, keep):
     """Clipping about the median with Huber's winsorized standard deviation."""
     n = s.shape[0]
-    block = 128
-    centre = np.empty(block)
-    sigma = np.empty(block)
-    floor = np.empty(block)
-    ceiling = np.empty(block)
-    total = np.empty(block)
-    square = np.empty(block)
-    going = np.empty(block)
-    for start in range(0, size, block):
-        width = min(block, size - start)
-        complete = iterations > 0 and n > max(keep, 1)
-        for i in range(width):
-            k = count[start + i]
-            complete = complete and k == n
-            if k > 0:
-                centre[i] = middle(s, start + i, 0, k)
-            sigma[i] = np.sqrt(scatter[start + i])
-        if complete:
-            winsor_block(s, start, width, centre, sigma, floor, ceiling, total, square, going)
-        for i in range(width):
-            p = start + i
-            a = 0
-            b = count[p]
-            c = centre[i]
-            width_now = sigma[i]
-            for iteration in range(iterations):
-                k = b - a
-                if k <= max(keep, 1):
-                    break
-                if iteration > 0:
-                    c = middle(s, p, a, b)
-                    width_now = np.sqrt(spread(s, p, a, b)[1])
-                if iteration > 0 or not complete:
-                    width_now = winsor_sigma(s, p, a, b, c, width_now)
-                a, b = trim(s, p, a, b, c, low * width_now, high * width_now, keep)
-                if b - a == k:
-                    break
-            first[p] = a
-            last[p] = b
+    wide = tile_width(n)
+    tile = np.empty((n, wide), np.float32)
+    number = np.empty(wide, np.float32)
+    sigma = np.empty(wide, np.float32)
+    limit = np.empty(wide, np.float32)
+    total = np.empty(wide, np.float32)
+    square = np.empty(wide, np.float32)
+    place = np.empty(wide, np.int32)
+    on = np.empty(wide, np.int32)
+    pixel = np.empty(wide, np.int32)
+    centre = np.empty(wide)
+    result = np.empty(wide, np.float32)
+    for start in range(0, size, wide):
+        width = min(wide, size - start)
+        columns = 0
+        complete = True
+        for p in range(start, start + width):
+            complete = complete and count[p] == n
+            if count[p] > max(keep, 1):
+                pixel[columns] = p
+                columns += 1
+        for iteration in range(iterations):
+            if columns == 0:
+                break
+            for c in range(columns):
+                p = pixel[c]
+                centre[c] = middle(s, p, first[p], last[p])
+                number[c] = last[p] - first[p]
+                variance = scatter[p] if iteration == 0 else spread(s, p, first[p], last[p])[1]
+                sigma[c] = np.sqrt(variance)
+            if iteration == 0 and complete and columns == width:
+                load_tile(s, start, width, centre, tile)
+            else:
+                for c in range(columns):
+                    p = pixel[c]
+                    k = last[p] - first[p]
+                    for j in range(n):
+                        tile[j, c] = np.float64(s[first[p] + j, p]) - centre[c] if j < k else 0.0
+            winsorize(tile, columns, number, sigma, limit, total, square, place, on, result)
+            left = 0
+            for c in range(columns):
+                p = pixel[c]
+                below = low * np.float64(result[c])
+                above = high * np.float64(result[c])
+                a, b = trim(s, p, first[p], last[p], centre[c], below, above, keep)
+                changed = b - a < last[p] - first[p]
+                first[p] = a
+                last[p] = b
+                if changed and b - a > max(keep, 1):
+                    pixel[left] = p
+                    left += 1
+            columns = left
 
 
 @kernel
@@ -195,36 +281,39 @@ def line(s, i, first, last):
 
 
 @kernel
-def line_block(s, start, width, slope, height, residual, lowest, highest):
-    """`line` for *width* pixels at once, with the lowest and the highest residual."""
-    n = s.shape[0]
-    middle_rank = 0.5 * (n - 1)
-    norm = n * (float(n) * n - 1.0) / 12.0
-    base = s[0, start : start + width]
+def line_tile(tile, width, slope, height, residual, lowest, highest):
+    """Mean absolute, lowest and highest residual of *width* columns of *tile* from their lines."""
+    n = tile.shape[0]
+    middle_rank = np.float32(0.5 * (n - 1))
+    norm = np.float32(n * (float(n) * n - 1.0) / 12.0)
     for i in range(width):
         slope[i] = 0.0
         height[i] = 0.0
         residual[i] = 0.0
         lowest[i] = 0.0
         highest[i] = 0.0
+    # few arrays in each loop: beyond that the compiler gives up proving that they do not overlap
     for j in range(n):
-        row = s[j, start : start + width]
+        row = tile[j]
+        rank = np.float32(j) - middle_rank
         for i in range(width):
-            d = np.float64(row[i]) - np.float64(base[i])
-            height[i] += d
-            slope[i] += (j - middle_rank) * d
+            height[i] += row[i]
+            slope[i] += rank * row[i]
     for i in range(width):
         slope[i] /= norm
-        height[i] = np.float64(base[i]) + height[i] / n - slope[i] * middle_rank
+        height[i] = height[i] / np.float32(n) - slope[i] * middle_rank
     for j in range(n):
-        row = s[j, start : start + width]
+        row = tile[j]
+        rank = np.float32(j)
         for i in range(width):
-            r = np.float64(row[i]) - height[i] - slope[i] * j
-            residual[i] += abs(r)
+            row[i] = row[i] - height[i] - slope[i] * rank
+        for i in range(width):
+            r = row[i]
+            residual[i] += np.abs(r)
             lowest[i] = r if r < lowest[i] else lowest[i]  # noqa: FURB136 (one vector instruction)
             highest[i] = r if r > highest[i] else highest[i]  # noqa: FURB136
     for i in range(width):
-        residual[i] /= n
+        residual[i] /= np.float32(n)
 
 
 @kernel
@@ -235,23 +324,30 @@ def reject_line(s, size, count, mean, scatter, first, last, low, high, iteration
     rejected low, kept (sorted), rejected high, so that the window still holds what is kept.
     """
     n = s.shape[0]
-    block = 128
-    slope = np.empty(block)
-    height = np.empty(block)
-    residual = np.empty(block)
-    lowest = np.empty(block)
-    highest = np.empty(block)
+    wide = tile_width(n)
+    tile = np.empty((n, wide), np.float32)
+    slope = np.empty(wide, np.float32)
+    height = np.empty(wide, np.float32)
+    residual = np.empty(wide, np.float32)
+    lowest = np.empty(wide, np.float32)
+    highest = np.empty(wide, np.float32)
+    centre = np.empty(wide)
     column = np.empty(n, s.dtype)
     verdict = np.empty(n, np.int8)
-    for start in range(0, size, block):
-        width = min(block, size - start)
+    # what single precision says is trusted only away from the limit
+    low_safe = 0.999 * low
+    high_safe = 0.999 * high
+    for start in range(0, size, wide):
+        width = min(wide, size - start)
         complete = iterations > 0 and n > max(keep, 2)
         for i in range(width):
             complete = complete and count[start + i] == n
+            centre[i] = mean[start + i]
         if complete:
-            line_block(s, start, width, slope, height, residual, lowest, highest)
+            load_tile(s, start, width, centre, tile)
+            line_tile(tile, width, slope, height, residual, lowest, highest)
         for i in range(width):
-            if complete and -lowest[i] <= low * residual[i] and highest[i] <= high * residual[i]:
+            if complete and -lowest[i] <= low_safe * residual[i] and highest[i] <= high_safe * residual[i]:
                 continue
             p = start + i
             a = 0
