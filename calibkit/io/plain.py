@@ -25,7 +25,7 @@ def dumps(value: Any) -> str:
     SettingError
         Something in *value* is of a type that a file cannot keep; the message says where.
     """
-    return json.dumps(_plain(value, "attrs"), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return json.dumps(_plain(value, "result"), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def loads(text: str) -> Any:

@@ -212,6 +212,8 @@ def _carried(result: xr.Dataset, *, sky: bool) -> Iterator[tuple[str, Any, str]]
             "CRPIX2": start[0] - _origin(header, "YORGSUBF"),
         }
     for keyword, value in header.items():
+        if not isinstance(keyword, str):
+            continue
         if _CAMERA.match(keyword) or (sky and _SKY.match(keyword)):
             yield keyword, value, ""
         elif sky and moved and _WCS.match(keyword):
