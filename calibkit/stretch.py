@@ -8,6 +8,7 @@ half brightness. One half is a straight line; smaller values bring up the faint 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -180,8 +181,8 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     return Levels(black, white, _midtone_for(background, curve))
 
 
-def symmetric_levels(values: np.ndarray) -> Levels:
-    """Levels for a difference: as far below zero as above, all but one value in two hundred in between.
+def difference_levels(values: np.ndarray) -> Levels:
+    """Levels for a difference: as far below the middle as above, which is zero wherever that can be.
 
     Parameters
     ----------
@@ -191,11 +192,42 @@ def symmetric_levels(values: np.ndarray) -> Levels:
     Returns
     -------
     Levels
+
+    Notes
+    -----
+    All but one value in two hundred lie in between. Where nearly all of them lie on one side of zero (an
+    offset was subtracted) the middle is their median, or nothing but that offset would be seen.
     """
-    values = np.abs(np.asarray(values, np.float64).ravel())
+    values = np.asarray(values, np.float64).ravel()
     values = values[np.isfinite(values)]
-    limit = float(np.percentile(values, 99.5)) if values.size else 1.0
-    return Levels(-(limit or 1.0), limit or 1.0)
+    if values.size == 0:
+        return Levels(-1.0, 1.0)
+    low, median, high = (float(q) for q in np.percentile(values, (0.5, 50.0, 99.5)))
+    middle = 0.0 if low <= 0.0 <= high else median
+    reach = max(middle - low, high - middle) or max(1.0, 1e-3 * abs(middle))
+    return Levels(middle - reach, middle + reach)
+
+
+def balance(planes: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Gain and shift with which every plane of a colour view gets the background of the middle one.
+
+    Parameters
+    ----------
+    planes : sequence of array_like
+        Samples of red, green and blue; one plane stays as it is.
+
+    Returns
+    -------
+    list of tuple of float
+        (gain, shift) for each plane: ``gain · value + shift`` has the median and the robust standard
+        deviation of the middle plane. For display alone: a grey sky in place of a green one.
+    """
+    if len(planes) == 1:
+        return [(1.0, 0.0)]
+    spreads = [_centre_and_sigma(np.asarray(plane, np.float64)) for plane in planes]
+    centre, sigma = spreads[len(planes) // 2]
+    gains = [sigma / s if s > 0.0 and sigma > 0.0 else 1.0 for _, s in spreads]
+    return [(gain, centre - gain * c) for gain, (c, _) in zip(gains, spreads, strict=True)]
 
 
 def clipped(values: np.ndarray, black: float, white: float) -> tuple[float, float]:
@@ -215,6 +247,66 @@ def clipped(values: np.ndarray, black: float, white: float) -> tuple[float, floa
     if values.size == 0:
         return 0.0, 0.0
     return float((values <= black).mean()), float((values >= white).mean())
+
+
+def histogram(
+    values: np.ndarray, low: float, high: float, *, bins: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many values fall into equal bins between *low* and *high*.
+
+    Parameters
+    ----------
+    values : array_like
+        NaN is left out, and so is what lies outside.
+    low, high : float
+    bins : int
+        At most this many. Whole numbers get bins of one or more whole numbers each, so that no bin is empty
+        just because of where its edges lie.
+
+    Returns
+    -------
+    counts : numpy.ndarray
+        int64.
+    edges : numpy.ndarray
+        float64, one more than the counts.
+    """
+    values = np.asarray(values).ravel()
+    values = values[np.isfinite(values)]
+    if not high > low:
+        low, high = low - 0.5, low + 0.5
+    width = (high - low) / bins
+    if values.size and bool((values[:10_000] == np.rint(values[:10_000])).all()):
+        width = max(1.0, math.ceil(width))
+        low = math.floor(low + 0.5) - 0.5
+        bins = max(1, math.ceil((high - low) / width))
+        high = low + bins * width
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    return counts, edges
+
+
+#: Probabilities of `quantiles`: fine at both ends, where the clipped pixels are.
+_TAIL = np.geomspace(1e-6, 1e-2, 60)
+_PROBABILITIES = np.concatenate([[0.0], _TAIL, np.linspace(0.02, 0.98, 97), 1.0 - _TAIL[::-1], [1.0]])
+
+
+def quantiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A short table of how the values are spread, good enough to tell which fraction any level clips.
+
+    Parameters
+    ----------
+    values : array_like
+        NaN is left out.
+
+    Returns
+    -------
+    probabilities, values : numpy.ndarray
+        Both rising; empty where there are no values.
+    """
+    values = np.asarray(values, np.float64).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return np.empty(0), np.empty(0)
+    return _PROBABILITIES, np.quantile(values, _PROBABILITIES, method="inverted_cdf")
 
 
 def colours(palette: str) -> np.ndarray:
@@ -239,7 +331,7 @@ def colours(palette: str) -> np.ndarray:
     from bokeh import palettes
 
     if palette in PALETTES[:-1]:
-        return _rgb(getattr(palettes, f"{palette}256"))
+        return _rgb(getattr(palettes, f"{palette.title()}256"))
     if palette == PALETTES[-1]:
         anchors = _rgb(palettes.RdBu11).astype(float)
         places = np.linspace(0.0, 1.0, len(anchors))
@@ -280,6 +372,15 @@ def picture(
     steps = np.round(255.0 * np.nan_to_num(shades)).astype(np.uint8)
     rgb = colours(palette)[steps[0]] if len(planes) == 1 else np.moveaxis(steps, 0, -1)
     return np.dstack([rgb, np.where(nothing, 0, 255).astype(np.uint8)])
+
+
+def _centre_and_sigma(values: np.ndarray) -> tuple[float, float]:
+    """Median and robust standard deviation of the finite values, (0, 0) where there are none."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, 0.0
+    centre = float(np.median(values))
+    return centre, _MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
 
 
 def _check_midtone(midtone: float) -> None:

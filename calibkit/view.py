@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -69,6 +69,29 @@ class View:
         """Rows and columns."""
         return self.values.shape[1], self.values.shape[2]
 
+    def onto(self, other: View) -> View:
+        """The same values on the grid and with the planes of *other*, NaN where there are none.
+
+        Each value is that at the same place on the sensor: nothing is interpolated.
+        """
+        if self.extent == other.extent and self.values.shape == other.values.shape:
+            return self
+        lines = []
+        for axis, low, high in ((1, 2, 3), (2, 0, 1)):
+            count, size = other.values.shape[axis], self.values.shape[axis]
+            centres = np.linspace(other.extent[low], other.extent[high], 2 * count + 1)[1::2]
+            step = (self.extent[high] - self.extent[low]) / max(1, size)
+            found = np.floor((centres - self.extent[low]) / (step or 1.0)).astype(np.int64)
+            lines.append((np.clip(found, 0, max(0, size - 1)), (found >= 0) & (found < size)))
+        (rows, rows_in), (columns, columns_in) = lines
+        if self.values.size == 0:
+            return replace(other, values=np.full_like(other.values, np.nan))
+        picked = self.values[:, rows[:, None], columns[None, :]]
+        picked = np.where(rows_in[:, None] & columns_in[None, :], picked, np.float32(np.nan))
+        if len(picked) != len(other.values):
+            picked = np.repeat(picked.mean(axis=0, keepdims=True), len(other.values), axis=0)
+        return View(picked, other.planes, other.extent, self.block, self.reduce)
+
 
 @dataclass(frozen=True)
 class _Planes:
@@ -117,7 +140,7 @@ class FrameView:
         lazy = signal.chunks is not None
         self.cached: bool = not lazy or signal.nbytes <= limit
         self._signal = signal
-        self._pixels = _native(signal.values) if self.cached else None
+        self._kept: np.ndarray | None = None
         self._reduced: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __repr__(self) -> str:
@@ -128,6 +151,19 @@ class FrameView:
     def extent(self) -> Region:
         """Outer edges of the frame in sensor pixels, (x0, x1, y0, y1)."""
         return self._edges(self._origin[1], self._origin[1] + self.shape[1], self._origin[0], self._bottom)
+
+    def release(self) -> None:
+        """Give back the memory that a lazy frame takes; it is computed again when it is needed."""
+        if self._signal.chunks is not None:
+            self._kept = None
+            self._reduced.clear()
+
+    @property
+    def _pixels(self) -> np.ndarray | None:
+        """The whole frame, where it is kept."""
+        if self.cached and self._kept is None:
+            self._kept = _native(self._signal.values)
+        return self._kept
 
     @property
     def _bottom(self) -> int:
@@ -208,7 +244,8 @@ class FrameView:
             return None
         sensor = [self._offset[i] + self._step * (self._origin[i] + n) for i, n in enumerate((row, column))]
         place = {"y": row, "x": column}
-        value = self._pixels[row, column] if self._pixels is not None else self._signal.isel(place).values[()]
+        pixels = self._pixels
+        value = self._signal.isel(place).values[()] if pixels is None else pixels[row, column]
         variance, flags = (self._extra.get(name) for name in ("variance", "flags"))
         var = math.nan if variance is None else float(variance.isel(place).values)
         return {
@@ -537,6 +574,13 @@ def _grid(signal: xr.DataArray, pattern: Pattern) -> tuple[tuple[int, int], tupl
     numbers = [math.floor(first / step) for first in firsts]
     offsets = [first - step * number for first, number in zip(firsts, numbers, strict=True)]
     return (numbers[0], numbers[1]), (offsets[0], offsets[1]), step
+
+
+def image_of(image: Image) -> xr.DataArray:
+    """The pixels of *image* as a DataArray with dims (y, x) and sensor coordinates; of a Dataset its signal."""
+    signal = image._signal if isinstance(image, FrameView) else _signal_of(image)[0]
+    missing = {dim: np.arange(signal.sizes[dim]) for dim in ("y", "x") if dim not in signal.coords}
+    return signal.assign_coords(missing).reset_coords(drop=True)
 
 
 def _native(array: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ async function loadScript(model) {
 
 /** Property of a Bokeh model → the page's colour that it takes unless Python has set it. */
 const THEMED = [
-  [/^(Figure|Plot|GridPlot)$/, { background_fill_color: "ground", border_fill_color: "none", outline_line_color: "line" }],
+  [/^(Figure|Plot|GridPlot)$/, { background_fill_color: "ground", border_fill_color: "page", outline_line_color: "line" }],
   [/Axis$/, { axis_line_color: "line", major_tick_line_color: "line", minor_tick_line_color: "line",
     major_label_text_color: "text", axis_label_text_color: "text" }],
   [/^Grid$/, { grid_line_color: "line" }],
@@ -93,6 +93,7 @@ function themeOf(element) {
   return {
     text: value("--jp-ui-font-color1", "#212121"),
     line: value("--jp-border-color1", "#bdbdbd"),
+    page: value("--jp-layout-color0", "#ffffff"),
     ground: value("--jp-layout-color1", "#ffffff"),
     none: null,
   };

@@ -29,7 +29,8 @@ from calibkit.panels.errors import ErrorArea
 from calibkit.state import State
 
 _BOKEHJS = Path(bokeh.__file__).parent / "server" / "static" / "js"
-_HERE = Path(__file__).parent
+#: Where the JavaScript of the panels lies.
+HERE = Path(__file__).parent
 
 
 class FigureWidget(anywidget.AnyWidget):
@@ -40,10 +41,11 @@ class FigureWidget(anywidget.AnyWidget):
     *roots : bokeh.model.Model
         Figures or layouts, shown one below the other. They share one document, so they may share ranges and
         data sources. Keep them for the widget's whole life and change their data, never rebuild them.
-    script : str, optional
-        File in this package with a JavaScript module whose ``attach(view)`` is called for every view. It gets
-        ``view.models`` (by name), ``view.settings``, ``view.facts``, ``view.element`` and the functions of
-        ``figure.js``. It is the place for whatever has to move pixels without asking the kernel.
+    scripts : sequence of str
+        Files in this folder that together are one JavaScript module, whose ``attach(view)`` is called for
+        every view and returns what ends it. It gets ``view.models`` (by name), ``view.settings``,
+        ``view.facts``, ``view.element``, and ``set``, ``send`` and ``on`` to talk to Python. It is the place
+        for whatever has to move pixels without asking the kernel.
     state : State, optional
         Its settings are ``view.settings`` on the page, kept equal in both directions.
     facts : dict, optional
@@ -62,15 +64,16 @@ class FigureWidget(anywidget.AnyWidget):
     FigureWidget('a parabola')
     """
 
-    _esm = (_HERE / "figure.js").read_text(encoding="utf-8")
-    _css = (_HERE / "figure.css").read_text(encoding="utf-8")
+    _esm = (HERE / "figure.js").read_text(encoding="utf-8")
+    _css = (HERE / "figure.css").read_text(encoding="utf-8")
     _bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
     label = traitlets.Unicode("").tag(sync=True)
+    _open = False
 
     def __init__(
         self,
         *roots: Model,
-        script: str | None = None,
+        scripts: Sequence[str] = (),
         state: State | None = None,
         facts: dict[str, Any] | None = None,
         label: str = "",
@@ -83,12 +86,13 @@ class FigureWidget(anywidget.AnyWidget):
             self._document.add_root(root)
         self._document.models.flush_synced()
         self._document.on_change_dispatch_to(self)
-        self._script = script
+        self._scripts = tuple(scripts)
         self._facts = dict(facts or {})
         self._state = state
         self._views: set[str] = set()
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {}
-        self._speaker: str | None = None
+        self._speaker: str | None = None  # the view that a setting comes from, which must not hear it again
+        self._caller: str | None = None  # the view whose message is being handled
         self._batch: list[DocumentPatchedEvent] | None = None
         self.on_msg(self._receive)
         self._own_errors = errors is None
@@ -96,6 +100,7 @@ class FigureWidget(anywidget.AnyWidget):
             self.errors.observe(self._tell_error, "text")
         if state is not None:
             state.observe(self._tell_setting, state.setting_names())
+        self._open = True
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r})"
@@ -129,8 +134,23 @@ class FigureWidget(anywidget.AnyWidget):
             if events:
                 self._send_patch(events)
 
+    @contextmanager
+    def from_caller(self) -> Iterator[None]:
+        """In a handler of `on_message`: settings changed inside come from the page, which has them already."""
+        before, self._speaker = self._speaker, self._caller
+        try:
+            yield
+        finally:
+            self._speaker = before
+
+    def views_gone(self) -> None:
+        """The last view of this widget was closed; another may open. For subclasses that hold much."""
+
     def close(self) -> None:
         """Let go of the document and of every view."""
+        if not self._open:
+            return super().close()
+        self._open = False
         self._document.remove_on_change(self)
         if self._state is not None:
             self._state.unobserve(self._tell_setting, self._state.setting_names())
@@ -139,7 +159,7 @@ class FigureWidget(anywidget.AnyWidget):
         self._handlers.clear()
         self._views.clear()
         self._document.clear()
-        super().close()
+        return super().close()
 
     # ---- from Python to the page -----------------------------------------------------------------------
 
@@ -157,7 +177,9 @@ class FigureWidget(anywidget.AnyWidget):
                 continue  # a view that opens later asks for the whole document
             serializer = Serializer(references=models.synced_references)
             content = {"events": serializer.encode([e for e in events if e.setter == speaker])}
-            self._send_serialized({"type": "patch", "not_to": speaker}, Serialized(content, serializer.buffers))
+            self._send_serialized(
+                {"type": "patch", "not_to": speaker}, Serialized(content, serializer.buffers)
+            )
         models.flush_synced()
 
     def _send_serialized(self, message: dict[str, Any], serialized: Serialized) -> None:
@@ -188,10 +210,12 @@ class FigureWidget(anywidget.AnyWidget):
             data = [(_BOKEHJS / file).read_bytes() for file in files]
             self.send({"type": "reply", "re": message["id"]}, data)
         elif kind == "script":
-            text = (_HERE / self._script).read_text(encoding="utf-8") if self._script else ""
+            text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in self._scripts)
             self.send({"type": "reply", "re": message["id"], "text": text})
         elif kind == "closed":
             self._views.discard(view)
+            if not self._views:
+                self.views_gone()
         elif kind == "changes":
             try:
                 self._apply(view, message)
@@ -205,13 +229,11 @@ class FigureWidget(anywidget.AnyWidget):
         for event in message["events"]:
             with self.errors.guard(f"{event.get('kind')} {event.get('model')} {event.get('attr')}"):
                 self._document.apply_json_patch({"events": [event]}, setter=view)
-        self._speaker = view
-        try:
+        self._caller = view
+        with self.from_caller():
             for name, value in message["settings"].items():
                 with self.errors.guard(name):
                     self._set(name, value)
-        finally:
-            self._speaker = None
         for name, content in message["calls"]:
             if name in self._handlers:
                 with self.errors.guard(name):

@@ -94,6 +94,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     places = {"CONFIG_DIR": home, "RUNTIME_DIR": home / "run", "DATA_DIR": home / "data"}
     env = os.environ | {f"JUPYTER_{name}": str(place) for name, place in places.items()}
     env |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    # No question about news over the lower right corner of every page.
+    answers = home / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    answers.mkdir(parents=True)
+    (answers / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
     log = home / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -102,7 +108,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
                 *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"),
                 *("--IdentityProvider.token=", f"--ServerApp.root_dir={root}", "--log-level=ERROR"),
                 *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
-                *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
             ],
             env=env,
             stdin=subprocess.DEVNULL,

@@ -49,7 +49,9 @@ PIXEL = """() => {
 
 
 def wait_for_pixel(page: Page, colour: str, count: int = 1) -> None:
-    page.wait_for_function(f"([want, n]) => ({PIXEL})().filter((c) => c === want).length === n", arg=[colour, count])
+    page.wait_for_function(
+        f"([want, n]) => ({PIXEL})().filter((c) => c === want).length === n", arg=[colour, count]
+    )
 
 
 def test_drawn_changed_and_heard(any_front_end: Callable[..., Page]) -> None:
@@ -76,7 +78,9 @@ def test_two_views_and_a_late_one(notebook: Callable) -> None:
     book.panel.locator(".bk-Figure .bk-events").first.hover()
     page.mouse.wheel(0, -300)
     starts = "() => Bokeh.documents.map((d) => d.roots()[0]?.x_range?.start).filter((s) => s !== undefined)"
-    page.wait_for_function(f"() => {{ const s = ({starts})(); return s.length === 2 && s[0] > 1 && s[0] === s[1] }}")
+    page.wait_for_function(
+        f"() => {{ const s = ({starts})(); return s.length === 2 && s[0] > 1 && s[0] === s[1] }}"
+    )
     assert book.ask("plot.x_range.start") > 1
     assert book.ask("len(widget._views)") == 2
     book.run("widget.close()")
@@ -96,7 +100,9 @@ widget""",
     wait_for_pixel(book.page, "0,0,255")
     book.page.wait_for_timeout(300)
     assert book.ask("sum(received)") < 10_000
-    text = book.page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())")
+    text = book.page.evaluate(
+        "() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())"
+    )
     assert len(text) < 10_000
 
 

@@ -1,0 +1,6 @@
+"""Panels for the notebook: every step as something to take hold of."""
+
+from calibkit.panels.compare import ComparePanel
+from calibkit.panels.image_view import ImageView
+
+__all__ = ["ComparePanel", "ImageView"]

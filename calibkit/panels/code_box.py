@@ -1,0 +1,25 @@
+"""The Python of a panel, to be read and copied."""
+
+from __future__ import annotations
+
+import anywidget
+import traitlets
+
+from calibkit.panels.figure import HERE
+
+
+class CodeBox(anywidget.AnyWidget):
+    """A folded box with Python text and a button that copies it.
+
+    Examples
+    --------
+    >>> CodeBox(code="calibkit.scan('night')")
+    CodeBox("calibkit.scan('night')")
+    """
+
+    _esm = (HERE / "code_box.js").read_text(encoding="utf-8")
+    _css = (HERE / "figure.css").read_text(encoding="utf-8")
+    code = traitlets.Unicode("").tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"CodeBox({self.code!r})"
