@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import warnings
 import zlib
 from pathlib import Path
@@ -59,7 +58,7 @@ def open_foreign(path: Path) -> xr.Dataset:
     info = read_info(path)
     frame = open_stack([path]).isel(frame=0)
     signal = frame.data.astype(np.float32)
-    shape, extensions = frame.shape, _extensions(path)
+    shape, extensions = frame.shape, _extensions(path, info.full_shape)
     mask = _extension(path, info, MASK, shape) if MASK in extensions else None
     flagged = ~np.isfinite(signal) if mask is None else ~np.isfinite(signal) | (mask != 0)
     if UNCERTAINTY in extensions:
@@ -102,16 +101,22 @@ def _attrs(frame: xr.DataArray, info: FrameInfo) -> dict[str, Any]:
     return attrs | {"provenance": [{"step": "open", "inputs": [str(info.path)]}]}
 
 
-def _extensions(path: Path) -> dict[str, str]:
-    """Names of the extensions → their UTYPE."""
+def _extensions(path: Path, shape: tuple[int, int]) -> dict[str, str]:
+    """Names of the extensions → their UTYPE; *shape* is what UNCERT and MASK have to be of."""
     from astropy.io import fits
 
     try:
         with fits.open(path, memmap=False) as hdus:
-            return {hdu.name: str(hdu.header.get(TYPE, "")).strip() for hdu in hdus[1:]}
+            found = {hdu.name: (str(hdu.header.get(TYPE, "")).strip(), hdu.shape) for hdu in hdus[1:]}
     except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         msg = f"{path}: its extensions cannot be read ({error})"
         raise FrameFileError(msg) from error
+    for name in {UNCERTAINTY, MASK} & set(found):
+        if found[name][1] != shape:
+            sizes = (" × ".join(str(n) for n in reversed(size)) for size in (found[name][1], shape))
+            msg = "{}: {} is of another size than the image, {} and {} pixels".format(path, name, *sizes)
+            raise FrameFileError(msg)
+    return {name: kind for name, (kind, _) in found.items()}
 
 
 def _variance(path: Path, info: FrameInfo, kind: str, shape: tuple[int, int]) -> da.Array:
@@ -134,13 +139,11 @@ def _extension(path: Path, info: FrameInfo, name: str, shape: tuple[int, int]) -
     import dask
     import dask.array as da
 
-    lazy = dask.delayed(_read_extension)(path, name, info.active, shape)
+    lazy = dask.delayed(_read_extension)(path, name, info.active)
     return da.from_delayed(lazy, shape=shape, dtype=np.float64)
 
 
-def _read_extension(
-    path: Path, name: str, active: tuple[int, int, int, int], shape: tuple[int, int]
-) -> np.ndarray:
+def _read_extension(path: Path, name: str, active: tuple[int, int, int, int]) -> np.ndarray:
     from astropy.io import fits
 
     try:
@@ -150,8 +153,4 @@ def _read_extension(
         msg = f"{path}: the extension {name} cannot be read ({error})"
         raise FrameFileError(msg) from error
     y0, y1, x0, x1 = active
-    part = None if data is None or data.ndim != 2 else data[y0:y1, x0:x1]
-    if part is None or part.shape != shape:
-        msg = f"{path}: {name} is of another size than the image: {np.shape(data)}, where {math.prod(shape)} pixels {shape} are"
-        raise FrameFileError(msg)
-    return part.astype(np.float64)
+    return data[y0:y1, x0:x1].astype(np.float64)
