@@ -105,9 +105,7 @@ class Optics:
             msg = f"vignetting={self.vignetting!r}: a share from 0 to below 1 is allowed"
             raise SettingError(msg)
         if not (0 <= self.light_leak < math.inf and 0 < self.focal_length < math.inf):
-            msg = (
-                f"light_leak={self.light_leak!r}, focal_length={self.focal_length!r}: 0 or more, and above 0"
-            )
+            msg = f"light_leak={self.light_leak!r}, focal_length={self.focal_length!r}: allowed are 0 or more, and above 0"
             raise SettingError(msg)
 
     def throughput(self, shape: tuple[int, int], *, vignetting: bool = True, dust: bool = True) -> np.ndarray:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from calibkit import __version__
 from calibkit.errors import OutputError, SettingError
@@ -22,6 +21,7 @@ from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
 from calibkit.simulate.camera import Camera
 from calibkit.simulate.detector import Detector
+from calibkit.simulate.files import header_cards, write_frame
 from calibkit.simulate.frame import START, cadence, light_on, moves, scene_of, take
 from calibkit.simulate.optics import Optics
 from calibkit.simulate.parameters import to_json
@@ -31,13 +31,6 @@ from calibkit.simulate.truth import SIDECAR, fingerprint
 #: Folders that are not finished yet begin so; older ones than this many seconds were left by a killed process.
 PARTIAL, _STALE = ".partial-", 3600.0
 _FOLDER = {"bias": "bias", "dark": "darks", "flat": "flats", "flat dark": "flat darks", "light": "lights"}
-_IMAGETYP = {
-    "bias": "Bias Frame",
-    "dark": "Dark Frame",
-    "flat": "Flat Frame",
-    "flat dark": "Dark Flat",
-    "light": "Light Frame",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +145,10 @@ def write_session(
     if folder.exists() and (not folder.is_dir() or not is_free(folder)):
         msg = f"{folder} is there already: a simulated session needs a new or an empty folder"
         raise SettingError(msg)
+    for text in (target, camera.name):
+        if not (text.isascii() and text.isprintable()):
+            msg = f"{text!r} cannot be written into a FITS header: plain ASCII letters and signs are allowed"
+            raise SettingError(msg)
     scenes = [_scene(group, sky, lamp) for group in frames]
     detector = Detector(camera, optics, effects=effects)
     settings = session_settings(detector, frames, scenes, seed)
@@ -281,60 +278,3 @@ def _scene(group: FrameSet, sky: Sky | None, lamp: Lamp | None) -> Sky | Lamp | 
 def _stem(group: FrameSet) -> str:
     parts = [group.kind.replace(" ", "-"), group.filter, f"{group.exposure:g}s" if group.exposure else ""]
     return f"{_FOLDER[group.kind]}/{'_'.join(filter(None, parts))}"
-
-
-def header_cards(
-    frame: xr.DataArray, camera: Camera, *, optics: Optics, target: str = ""
-) -> dict[str, tuple[Any, str] | Any]:
-    """The cards that a capture program writes for *frame*, as keyword → (value, comment)."""
-    start = frame["time"].values.astype("datetime64[ms]")
-    cards: dict[str, Any] = {
-        "IMAGETYP": (_IMAGETYP[str(frame.kind.item())], "kind of frame"),
-        "OBJECT": (target if frame.kind == "light" else "", "target"),
-        "INSTRUME": (camera.name, "camera"),
-        "DATE-OBS": (str(start), "UTC start of the exposure"),
-        "EXPTIME": (float(frame.exposure), "[s] exposure"),
-        "CCD-TEMP": (round(float(frame.temperature), 1), "[°C] detector temperature".replace("°", "deg ")),
-        "FILTER": (str(frame["filter"].item()), "filter"),
-        "EGAIN": (camera.gain, "[e-/ADU] electrons per ADU"),
-        "GAIN": (camera.gain_setting, "camera's gain setting (ISO)"),
-        "RDNOISE": (camera.read_noise, "[e-] read noise"),
-        "SATURATE": (camera.saturation, "[ADU] saturation level"),
-        "XPIXSZ": (camera.pixel_size, "[um] pixel size"),
-        "YPIXSZ": (camera.pixel_size, "[um] pixel size"),
-        "XBINNING": (1, "binning"),
-        "YBINNING": (1, "binning"),
-        "FOCALLEN": (optics.focal_length, "[mm] focal length"),
-        "ROWORDER": (camera.roworder, "order of the rows in the file"),
-        "SWCREATE": (f"calibkit {__version__} simulation", "these data are simulated"),
-    }
-    if camera.pattern:
-        cards["BAYERPAT"] = (shown_pattern(camera), "colour filters of the picture as it is shown")
-        cards["XBAYROFF"] = (0, "")
-        cards["YBAYROFF"] = (0, "")
-    empty = ("", None)
-    return {key: card for key, card in cards.items() if card[0] not in empty and card[0] == card[0]}
-
-
-def shown_pattern(camera: Camera) -> str:
-    """The pattern of the upper left corner of the picture as `Camera.roworder` wants it shown, rows on end."""
-    letters = camera.cfa.letters
-    if camera.roworder == "BOTTOM-UP":
-        height = camera.shape[0]
-        letters = tuple(letters[(height - 1 - y) % len(letters)] for y in range(len(letters)))
-    return "".join(letters)
-
-
-def write_frame(path: Path, frame: xr.DataArray, cards: dict[str, Any]) -> None:
-    """Write *frame* as 16-bit FITS.
-
-    Cards are values or (value, comment); None leaves one out.
-    """
-    from astropy.io import fits
-
-    hdu = fits.PrimaryHDU(frame.values)
-    for keyword, card in cards.items():
-        if card is not None:
-            hdu.header[keyword] = card
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hdu.writeto(path)

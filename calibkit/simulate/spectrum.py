@@ -44,7 +44,7 @@ class Curve:
             msg = f"a curve needs points with rising wavelengths in nm; found wavelengths {waves}"
             raise SettingError(msg)
         if not all(np.isfinite(value) and value >= 0 for _, value in points):
-            msg = f"the values of a curve are 0 or more; found {[value for _, value in points]}"
+            msg = f"values of a curve: 0 or more is allowed; found {[value for _, value in points]}"
             raise SettingError(msg)
 
     def __call__(self, nm: np.ndarray | float) -> np.ndarray:

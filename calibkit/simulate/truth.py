@@ -158,8 +158,10 @@ def perfect_flat(detector: Detector, weak: np.ndarray) -> np.ndarray:
     ]
     for channel in range(int(index.max()) + 1):
         mine = tiled == channel
-        level = flat[mine & ~weak].mean(dtype=np.float64)
-        flat[mine] /= np.float32(level)
+        good = mine & ~weak
+        level = flat[good if good.any() else mine].sum(dtype=np.float64) / max(good.sum() or mine.sum(), 1)
+        if level > 0:
+            flat[mine] /= np.float32(level)
     return flat
 
 
