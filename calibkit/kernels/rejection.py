@@ -134,36 +134,40 @@ def reject_gesd(s, size, count, mean, scatter, first, last, critical, row, keep)
     row ends with zeros after its last step. All steps are done, and the last one that exceeds its
     limit says how many are outliers.
     """
-    for i in range(size):
-        k = count[i]
-        if k <= keep or k < 3:
-            continue
-        limits = critical[row[i]]
-        a = 0
-        b = k
-        m = mean[i]
-        q = scatter[i] * (k - 1)
-        whole = q
-        for j in range(limits.size):
-            if limits[j] == 0.0 or k <= keep or k < 3 or q <= 0.0:
-                break
-            under = m - np.float64(s[a, i])
-            over = np.float64(s[b - 1, i]) - m
-            d = max(under, over)
-            outlying = d * d * (k - 1) > limits[j] * q
-            if under > over:
-                a += 1
-            else:
-                b -= 1
-            if outlying:
-                first[i] = a
-                last[i] = b
-            # take the sample out of the mean and the sum of squares
-            d = -under if under > over else over
-            k -= 1
-            m -= d / k
-            q -= d * d * (k + 1) / k
-            if q < 1e-9 * whole:  # rounding would show: sum again
-                m, q = spread(s, i, a, b)
-                q *= k - 1
-                whole = q
+    block = 256
+    a = np.empty(block, np.int32)
+    b = np.empty(block, np.int32)
+    m = np.empty(block)
+    q = np.empty(block)
+    whole = np.empty(block)
+    for start in range(0, size, block):
+        width = min(block, size - start)
+        for i in range(width):
+            k = count[start + i]
+            a[i] = 0
+            b[i] = k
+            m[i] = mean[start + i] if k > 1 else 0.0
+            q[i] = scatter[start + i] * (k - 1) if k > 1 else 0.0
+            whole[i] = q[i]
+        for j in range(critical.shape[1]):
+            for i in range(width):
+                k = b[i] - a[i]
+                limit = critical[row[start + i], j]
+                if limit == 0.0 or k <= keep or k < 3 or not q[i] > 0.0:
+                    continue
+                under = m[i] - np.float64(s[a[i], start + i])
+                over = np.float64(s[b[i] - 1, start + i]) - m[i]
+                lower = under > over
+                d = -under if lower else over
+                a[i] += lower
+                b[i] -= not lower
+                if d * d * (k - 1) > limit * q[i]:
+                    first[start + i] = a[i]
+                    last[start + i] = b[i]
+                # take the sample out of the mean and the sum of squares
+                m[i] -= d / (k - 1)
+                q[i] -= d * d * k / (k - 1)
+                if q[i] < 1e-9 * whole[i]:  # rounding would show: sum again
+                    m[i], variance = spread(s, start + i, a[i], b[i])
+                    q[i] = variance * (k - 2)
+                    whole[i] = q[i]

@@ -73,6 +73,34 @@ def load_tile(s, start, width, centre, tile):
 
 
 @kernel
+def load_columns(s, pixel, columns, first, last, centre, tile):
+    """`load_tile` for the windows of some pixels, in ascending order, filled up with zeros."""
+    n = s.shape[0]
+    complete = pixel[columns - 1] - pixel[0] == columns - 1
+    for c in range(columns):
+        complete = complete and last[pixel[c]] - first[pixel[c]] == n
+    if complete:
+        load_tile(s, pixel[0], columns, centre, tile)
+        return
+    for c in range(columns):
+        p = pixel[c]
+        k = last[p] - first[p]
+        for j in range(n):
+            tile[j, c] = np.float64(s[first[p] + j, p]) - centre[c] if j < k else 0.0
+
+
+@kernel
+def pixels_above(count, size, least, pixel):
+    """List the pixels that have more than *least* samples; returns how many there are."""
+    found = 0
+    for p in range(size):
+        if count[p] > least:
+            pixel[found] = p
+            found += 1
+    return found
+
+
+@kernel
 def mad_tile(tile, width, smallest, deviation_of):
     """Median of the distances from zero of *width* sorted columns of *tile*, whose median is zero.
 
@@ -175,13 +203,13 @@ def winsorize(tile, width, number, sigma, limit, total, square, place, on, resul
             k = number[i]
             before = sigma[i]
             rest = square[i] - total[i] * total[i] / k
-            rest = rest if rest > 0.0 else np.float32(0.0)  # noqa: FURB136
+            rest = rest if rest > 0.0 else np.float32(0.0)
             new = np.float32(WINSOR_CORRECTION) * np.sqrt(rest / (k - np.float32(1.0)))
             going = limit[i] < done  # a σ that stands is left alone while its neighbours go on
             moved = np.abs(new - before) > np.float32(WINSOR_TOLERANCE) * before
             sigma[i] = new if going else before
             limit[i] = np.float32(WINSOR_LIMIT) * new if going and moved else done
-        if step == pack_at or step == WINSOR_STEPS:
+        if step in (pack_at, WINSOR_STEPS):
             pack_at += 2
             kept = 0
             for i in range(width):
@@ -203,6 +231,33 @@ def winsorize(tile, width, number, sigma, limit, total, square, place, on, resul
 
 
 @kernel
+def stays_above(tile, width, number, bound, limit, total, square, safe):
+    """Whether the winsorized σ of each column of *tile* cannot fall below *bound*, if it starts above.
+
+    One step from σ gives g(σ) = 1.134 × (standard deviation of the samples pulled in to ± 1.5 σ). Pulling
+    in further never raises a variance, so g grows with σ; where g(bound) is above the bound, every step from
+    above it ends above it too.
+    """
+    for i in range(width):
+        limit[i] = np.float32(WINSOR_LIMIT) * bound[i]
+        total[i] = 0.0
+        square[i] = 0.0
+    for j in range(tile.shape[0]):
+        row = tile[j]
+        for i in range(width):
+            d = row[i]
+            d = -limit[i] if d < -limit[i] else d  # noqa: FURB136 (one vector instruction)
+            d = limit[i] if d > limit[i] else d  # noqa: FURB136
+            total[i] += d
+            square[i] += d * d
+    margin = np.float32(WINSOR_CORRECTION * WINSOR_CORRECTION * 0.9999)  # for rounding
+    for i in range(width):
+        k = number[i]
+        variance = margin * (square[i] - total[i] * total[i] / k)
+        safe[i] = variance > bound[i] * bound[i] * (k - np.float32(1.0))
+
+
+@kernel
 def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, iterations, keep):
     """Clipping about the median with Huber's winsorized standard deviation."""
     n = s.shape[0]
@@ -218,34 +273,47 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
     pixel = np.empty(wide, np.int32)
     centre = np.empty(wide)
     result = np.empty(wide, np.float32)
-    for start in range(0, size, wide):
-        width = min(wide, size - start)
-        columns = 0
-        complete = True
-        for p in range(start, start + width):
-            complete = complete and count[p] == n
-            if count[p] > max(keep, 1):
-                pixel[columns] = p
-                columns += 1
-        for iteration in range(iterations):
-            if columns == 0:
-                break
+    bound = np.empty(wide, np.float32)
+    safe = np.empty(wide, np.bool_)
+    per_low = 1.0 / low  # infinite for a limit of zero: no pixel is safe then
+    per_high = 1.0 / high
+    pending = np.empty(size, np.int32)
+    waiting = pixels_above(count, size, max(keep, 1), pending)
+    for iteration in range(iterations):
+        following = 0
+        for start in range(0, waiting, wide):
+            columns = min(wide, waiting - start)
             for c in range(columns):
-                p = pixel[c]
+                p = pending[start + c]
+                pixel[c] = p
                 centre[c] = middle(s, p, first[p], last[p])
                 number[c] = last[p] - first[p]
                 variance = scatter[p] if iteration == 0 else spread(s, p, first[p], last[p])[1]
                 sigma[c] = np.sqrt(variance)
-            if iteration == 0 and complete and columns == width:
-                load_tile(s, start, width, centre, tile)
-            else:
-                for c in range(columns):
-                    p = pixel[c]
-                    k = last[p] - first[p]
-                    for j in range(n):
-                        tile[j, c] = np.float64(s[first[p] + j, p]) - centre[c] if j < k else 0.0
-            winsorize(tile, columns, number, sigma, limit, total, square, place, on, result)
+            load_columns(s, pixel, columns, first, last, centre, tile)
+            # σ at which the outermost sample would be just inside: most pixels are known to stay above it
+            for c in range(columns):
+                p = pixel[c]
+                under = centre[c] - np.float64(s[first[p], p])
+                over = np.float64(s[last[p] - 1, p]) - centre[c]
+                bound[c] = max(under * per_low, over * per_high)
+            stays_above(tile, columns, number, bound, limit, total, square, safe)
             left = 0
+            for c in range(columns):
+                if not (safe[c] and bound[c] < sigma[c] * np.float32(0.9999)):
+                    on[left] = c
+                    left += 1
+            for j in range(n):
+                row = tile[j]
+                for c in range(left):
+                    row[c] = row[on[c]]
+            for c in range(left):
+                pixel[c] = pixel[on[c]]
+                centre[c] = centre[on[c]]
+                number[c] = number[on[c]]
+                sigma[c] = sigma[on[c]]
+            columns = left
+            winsorize(tile, columns, number, sigma, limit, total, square, place, on, result)
             for c in range(columns):
                 p = pixel[c]
                 below = low * np.float64(result[c])
@@ -255,37 +323,19 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
                 first[p] = a
                 last[p] = b
                 if changed and b - a > max(keep, 1):
-                    pixel[left] = p
-                    left += 1
-            columns = left
+                    pending[following] = p
+                    following += 1
+        waiting = following
+        if waiting == 0:
+            break
 
 
 @kernel
-def line(s, i, first, last):
-    """Slope, height at ``first`` and mean absolute residual of the line through a window of sorted samples."""
-    k = last - first
-    middle_rank = 0.5 * (k - 1)
-    base = np.float64(s[first, i])
-    total = 0.0
-    product = 0.0
-    for j in range(k):
-        d = np.float64(s[first + j, i]) - base
-        total += d
-        product += (j - middle_rank) * d
-    slope = product / (k * (float(k) * k - 1.0) / 12.0)
-    height = base + total / k - slope * middle_rank
-    residual = 0.0
-    for j in range(k):
-        residual += abs(np.float64(s[first + j, i]) - height - slope * j)
-    return slope, height, residual / k
+def line_tile(tile, width, number, slope, height, residual, lowest, highest):
+    """Line through each column of *tile*, whose first ``number`` rows are sorted samples and the rest zeros.
 
-
-@kernel
-def line_tile(tile, width, slope, height, residual, lowest, highest):
-    """Mean absolute, lowest and highest residual of *width* columns of *tile* from their lines."""
-    n = tile.shape[0]
-    middle_rank = np.float32(0.5 * (n - 1))
-    norm = np.float32(n * (float(n) * n - 1.0) / 12.0)
+    Gives the mean absolute, the lowest and the highest residual, and leaves the residuals in *tile*.
+    """
     for i in range(width):
         slope[i] = 0.0
         height[i] = 0.0
@@ -293,27 +343,62 @@ def line_tile(tile, width, slope, height, residual, lowest, highest):
         lowest[i] = 0.0
         highest[i] = 0.0
     # few arrays in each loop: beyond that the compiler gives up proving that they do not overlap
-    for j in range(n):
-        row = tile[j]
-        rank = np.float32(j) - middle_rank
-        for i in range(width):
-            height[i] += row[i]
-            slope[i] += rank * row[i]
-    for i in range(width):
-        slope[i] /= norm
-        height[i] = height[i] / np.float32(n) - slope[i] * middle_rank
-    for j in range(n):
+    half = np.float32(0.5)
+    one = np.float32(1.0)
+    for j in range(tile.shape[0]):
         row = tile[j]
         rank = np.float32(j)
         for i in range(width):
-            row[i] = row[i] - height[i] - slope[i] * rank
+            height[i] += row[i]
+            slope[i] += (rank - half * (number[i] - one)) * row[i]
+    for i in range(width):
+        k = number[i]
+        slope[i] /= k * (k * k - one) / np.float32(12.0)
+        height[i] = height[i] / k - slope[i] * half * (k - one)
+    for j in range(tile.shape[0]):
+        row = tile[j]
+        rank = np.float32(j)
+        for i in range(width):
+            r = row[i] - height[i] - slope[i] * rank
+            row[i] = r if rank < number[i] else np.float32(0.0)
         for i in range(width):
             r = row[i]
             residual[i] += np.abs(r)
             lowest[i] = r if r < lowest[i] else lowest[i]  # noqa: FURB136 (one vector instruction)
             highest[i] = r if r > highest[i] else highest[i]  # noqa: FURB136
     for i in range(width):
-        residual[i] /= np.float32(n)
+        residual[i] /= number[i]
+
+
+@kernel
+def sort_out(s, p, first, last, residual, low, high, keep, column, verdict):
+    """Move the samples of pixel *p* whose residual is beyond a limit to the ends of its window."""
+    k = last - first
+    n_low = 0
+    n_high = 0
+    for j in range(k):
+        r = residual[j]
+        out = k - n_low - n_high > keep
+        verdict[j] = -1 if out and -r > low else (1 if out and r > high else 0)
+        n_low += verdict[j] == -1
+        n_high += verdict[j] == 1
+    at_low = 0
+    at_kept = n_low
+    at_high = k - n_high
+    for j in range(k):
+        value = s[first + j, p]
+        if verdict[j] == -1:
+            column[at_low] = value
+            at_low += 1
+        elif verdict[j] == 1:
+            column[at_high] = value
+            at_high += 1
+        else:
+            column[at_kept] = value
+            at_kept += 1
+    for j in range(k):
+        s[first + j, p] = column[j]
+    return first + n_low, last - n_high
 
 
 @kernel
@@ -326,65 +411,40 @@ def reject_line(s, size, count, mean, scatter, first, last, low, high, iteration
     n = s.shape[0]
     wide = tile_width(n)
     tile = np.empty((n, wide), np.float32)
+    number = np.empty(wide, np.float32)
     slope = np.empty(wide, np.float32)
     height = np.empty(wide, np.float32)
     residual = np.empty(wide, np.float32)
     lowest = np.empty(wide, np.float32)
     highest = np.empty(wide, np.float32)
+    pixel = np.empty(wide, np.int32)
     centre = np.empty(wide)
     column = np.empty(n, s.dtype)
     verdict = np.empty(n, np.int8)
-    # what single precision says is trusted only away from the limit
-    low_safe = 0.999 * low
-    high_safe = 0.999 * high
-    for start in range(0, size, wide):
-        width = min(wide, size - start)
-        complete = iterations > 0 and n > max(keep, 2)
-        for i in range(width):
-            complete = complete and count[start + i] == n
-            centre[i] = mean[start + i]
-        if complete:
-            load_tile(s, start, width, centre, tile)
-            line_tile(tile, width, slope, height, residual, lowest, highest)
-        for i in range(width):
-            if complete and -lowest[i] <= low_safe * residual[i] and highest[i] <= high_safe * residual[i]:
-                continue
-            p = start + i
-            a = 0
-            b = count[p]
-            for _ in range(iterations):
-                k = b - a
-                if k <= max(keep, 2):
-                    break
-                tilt, base, scale = line(s, p, a, b)
-                n_low = 0
-                n_high = 0
-                for j in range(k):
-                    r = np.float64(s[a + j, p]) - base - tilt * j
-                    verdict[j] = -1 if -r > low * scale else (1 if r > high * scale else 0)
-                    if k - n_low - n_high <= keep:
-                        verdict[j] = 0
-                    n_low += verdict[j] == -1
-                    n_high += verdict[j] == 1
-                if n_low + n_high == 0:
-                    break
-                at_low = 0
-                at_kept = n_low
-                at_high = k - n_high
-                for j in range(k):
-                    value = s[a + j, p]
-                    if verdict[j] == -1:
-                        column[at_low] = value
-                        at_low += 1
-                    elif verdict[j] == 1:
-                        column[at_high] = value
-                        at_high += 1
-                    else:
-                        column[at_kept] = value
-                        at_kept += 1
-                for j in range(k):
-                    s[a + j, p] = column[j]
-                a += n_low
-                b -= n_high
-            first[p] = a
-            last[p] = b
+    pending = np.empty(size, np.int32)
+    waiting = pixels_above(count, size, max(keep, 2), pending)
+    for _ in range(iterations):
+        following = 0
+        for start in range(0, waiting, wide):
+            columns = min(wide, waiting - start)
+            for c in range(columns):
+                p = pending[start + c]
+                pixel[c] = p
+                centre[c] = middle(s, p, first[p], last[p])
+                number[c] = last[p] - first[p]
+            load_columns(s, pixel, columns, first, last, centre, tile)
+            line_tile(tile, columns, number, slope, height, residual, lowest, highest)
+            for c in range(columns):
+                below = np.float32(low) * residual[c]
+                above = np.float32(high) * residual[c]
+                if -lowest[c] > below or highest[c] > above:
+                    p = pixel[c]
+                    a, b = sort_out(s, p, first[p], last[p], tile[:, c], below, above, keep, column, verdict)
+                    first[p] = a
+                    last[p] = b
+                    if b - a > max(keep, 2):
+                        pending[following] = p
+                        following += 1
+        waiting = following
+        if waiting == 0:
+            break

@@ -122,12 +122,22 @@ def moments(x, offset, size, count, complete, mean, scatter):
             total[i] = 0.0
             square[i] = 0.0
         if complete:
-            for f in range(x.shape[0]):
+            f = 0
+            while f < x.shape[0]:
                 row = x[f, begin : begin + w]
-                for i in range(w):
-                    d = np.float64(row[i]) - np.float64(zero[i])
-                    total[i] += d
-                    square[i] += d * d
+                if f + 1 < x.shape[0]:  # two at a time, to go through the sums half as often
+                    following = x[f + 1, begin : begin + w]
+                    for i in range(w):
+                        d = np.float64(row[i]) - np.float64(zero[i])
+                        e = np.float64(following[i]) - np.float64(zero[i])
+                        total[i] += d + e
+                        square[i] += d * d + e * e
+                else:
+                    for i in range(w):
+                        d = np.float64(row[i]) - np.float64(zero[i])
+                        total[i] += d
+                        square[i] += d * d
+                f += 2
         else:
             for f in range(x.shape[0]):
                 row = x[f, begin : begin + w]
