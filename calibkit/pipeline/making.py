@@ -1,0 +1,287 @@
+"""Making the masters of a run, each once, from what can be read, or taking up those of an earlier run."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from calibkit.errors import CalibkitError, CalibkitWarning, Cancelled, FrameFileError, OutputError
+from calibkit.flags import count_flags
+from calibkit.frames import open_stack
+from calibkit.io import open_frame
+from calibkit.io.provenance import hash_inputs, sha256_of
+from calibkit.io.save import open_result, save
+from calibkit.memory import band_rows
+from calibkit.pipeline.recipe import MasterSpec
+from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
+from calibkit.pipeline.store import MASTERS, Store, key_of
+from calibkit.progress import Progress
+from calibkit.session import Group, Tolerances
+from calibkit.session.wording import listed, plural
+from calibkit.statistics import measure_noise
+
+
+@dataclass(frozen=True)
+class Made:
+    """A master that can be used: its data, lazily from its file, and the digest of all that it was made from."""
+
+    spec: MasterSpec
+    data: xr.Dataset
+    key: str
+
+
+class MasterMaker:
+    """Masters of one run by their specification; each is made when it is first asked for.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are kept.
+    combine : mapping
+        Options of `calibkit.combine`.
+    tolerances : Tolerances
+        Of the session.
+    progress : callable
+        Called as ``progress(done, total, what)``.
+
+    Attributes
+    ----------
+    rows : list of MasterRow
+        What became of each, in the order of the work.
+    """
+
+    def __init__(
+        self, store: Store, *, combine: Mapping[str, Any], tolerances: Tolerances, progress: Progress
+    ) -> None:
+        self.rows: list[MasterRow] = []
+        self._tolerances = tolerances
+        self._store = store
+        self._combine = dict(combine)
+        self._progress = progress
+        self._made: dict[MasterSpec, Made | None] = {}
+        self._damaged: dict[Path, str] = {}
+        self._paths: dict[str, MasterSpec] = {}
+
+    def usable(self, spec: MasterSpec) -> bool:
+        """Whether the master can be had."""
+        return self.get(spec) is not None
+
+    def get(self, spec: MasterSpec) -> Made | None:
+        """The master, made now if it has to be; None when that does not work, which `rows` explains."""
+        if spec not in self._made:
+            self._made[spec] = self._constant(spec) if spec.constant else self._try(spec)
+        return self._made[spec]
+
+    def _constant(self, spec: MasterSpec) -> Made | None:
+        from calibkit.masters import constant_bias
+
+        info = spec.group.info
+        stack = open_stack(spec.group.paths[:1], kind=spec.group.kind)
+        return Made(spec, constant_bias(stack), key_of(black=info.black, pedestal=info.pedestal))
+
+    def _try(self, spec: MasterSpec) -> Made | None:
+        row = MasterRow(spec.name, spec.kind, spec.how())
+        self.rows.append(row)
+        start = time.monotonic()
+        try:
+            with collected(row.warnings):
+                made = self._given(spec, row) if spec.group.master else self._make(spec, row)
+        except (Cancelled, OutputError):
+            raise
+        except CalibkitError as error:
+            row.error = str(error)
+            return None
+        if row.status == MADE:  # now, when its warnings are known too
+            row.seconds = time.monotonic() - start
+            self._store.remember(self._store.out / row.path, made.key, asdict(row))
+        return made
+
+    def _given(self, spec: MasterSpec, row: MasterRow) -> Made:
+        """A master that was among the frames."""
+        path = spec.group.paths[0]
+        data = open_result(path)
+        row.files, row.frames = [spec.group.frames[0].relative], int(data.attrs.get("n_frames") or 0)
+        if spec.kind == "flat" and data.attrs.get("units") != "1":
+            from calibkit.masters import master_flat
+
+            data = master_flat(data, **self._subtracted(spec))
+        describe(row, data)
+        row.path, row.status = str(path), GIVEN
+        return Made(spec, data, key_of(given=sha256_of(path), kind=spec.kind))
+
+    def _make(self, spec: MasterSpec, row: MasterRow) -> Made:
+        frames, digests = self._whole_frames(spec.group, row)
+        parts = [self.get(part) for part in spec.parts]
+        key = key_of(
+            kind=spec.kind,
+            frames=digests,
+            parts=[part.key for part in parts if part],
+            dark_scale=spec.dark_scale,
+            combine=self._combine,
+        )
+        path = self._path(spec)
+        row.path, row.frames = str(path.relative_to(self._store.out)), len(frames)
+        row.files = [frame.relative for frame in frames.frames]
+        known = self._store.finished(path, key)
+        if known is not None:
+            _take_over(row, known)
+            return Made(spec, open_result(path), key)
+        self._store.refuse_foreign(path)
+        try:
+            data = self._combined(spec, frames)
+        except FrameFileError:
+            good = self._without_damaged(frames)
+            if good is None:
+                raise
+            return self._make(replace(spec, group=good), row)
+        self._store.forget(path)
+        save(hash_inputs(data), path, overwrite=True)
+        describe(row, data)
+        row.status = MADE
+        return Made(spec, open_result(path), key)
+
+    def _combined(self, spec: MasterSpec, group: Group) -> xr.Dataset:
+        from calibkit import masters
+
+        stack = open_stack(group.paths, kind=spec.kind, mixed=True)
+        done = {f"{step}_subtracted": True for step in ("bias", "dark") if step in group.applied}
+        stack = stack.assign_attrs(done)
+        options = {**self._combine, "progress": self._named_progress(spec)}
+        if spec.kind == "bias":
+            return masters.master_bias(stack, **options)
+        options |= self._subtracted(spec)
+        # What the session keeps together although its temperature drifts (and warns of) is not refused here.
+        options["temperature_tolerance"] = self._temperature_limit(group)
+        return (
+            masters.master_flat(stack, **options)
+            if spec.kind == "flat"
+            else masters.master_dark(stack, **options)
+        )
+
+    def _temperature_limit(self, group: Group) -> float:
+        if "temperature" in self._tolerances.ignore:
+            return math.inf
+        low, high = group.temperature_range
+        spread = high - low if math.isfinite(high - low) else 0.0
+        return self._tolerances.dark_temperature + spread
+
+    def _subtracted(self, spec: MasterSpec) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for role, part in (("bias", spec.bias), ("dark", spec.dark)):
+            made = self.get(part) if part is not None else None
+            if made is not None:
+                found[role] = made.data
+        if spec.dark_scale is not None:
+            found["dark_scale"] = spec.dark_scale
+        return found
+
+    def _whole_frames(self, group: Group, row: MasterRow) -> tuple[Group, list[str]]:
+        """The frames that can be read, and their digests."""
+        digests = {}
+        for frame in group.frames:
+            if frame.path not in self._damaged:
+                try:
+                    digests[frame.path] = sha256_of(frame.path)
+                except FrameFileError as error:
+                    self._damaged[frame.path] = str(error)
+        lost = [self._damaged[frame.path] for frame in group.frames if frame.path in self._damaged]
+        if not digests:
+            msg = f"none of its {plural(len(group), 'frame')} can be read: {listed(lost, 2)}"
+            raise FrameFileError(msg)
+        row.warnings[:] = [f"left out: {reason}" for reason in lost]
+        whole = replace(group, frames=tuple(frame for frame in group.frames if frame.path in digests))
+        return whole, list(digests.values())
+
+    def _without_damaged(self, group: Group) -> Group | None:
+        """After an error in reading: the group without the frames whose pixels cannot be read, None if all can."""
+        before = len(self._damaged)
+        for number, path in enumerate(group.paths):
+            self._progress(number, len(group), f"looking for damaged files in {group.name}")
+            try:
+                read_through(path)
+            except FrameFileError as error:
+                self._damaged[path] = str(error)
+        return group if len(self._damaged) > before else None
+
+    def _path(self, spec: MasterSpec) -> Path:
+        name, number = spec.slug, 1
+        while self._paths.setdefault(name.casefold(), spec).name != spec.name:
+            number += 1
+            name = f"{spec.slug}_{number}"
+        return self._store.place(MASTERS, name)
+
+    def _named_progress(self, spec: MasterSpec) -> Progress:
+        def progress(done: int, total: int, _what: str) -> None:
+            self._progress(done, total, f"master {spec.name}")
+
+        return progress
+
+
+def _take_over(row: MasterRow, known: Mapping[str, Any]) -> None:
+    """What an earlier run found out about the same master."""
+    for name in ("rejected", "units", "noise", "flags", "seconds"):
+        setattr(row, name, known[name])
+    row.warnings = list(known["warnings"])
+    row.status = REUSED
+
+
+def describe(row: MasterRow, data: xr.Dataset) -> None:
+    """Fill in levels, noise, flags and what was rejected."""
+    row.units = str(data.attrs.get("units", ""))
+    row.noise = {
+        name: found.as_dict() for name, found in measure_noise(data[["signal", "variance", "flags"]]).items()
+    }
+    row.flags = flag_counts(data)
+    if "rejected_fraction" in data:
+        row.rejected = float(data["rejected_fraction"].mean())
+
+
+def flag_counts(data: xr.Dataset) -> dict[str, int]:
+    """Pixels with each flag, counted by bands of rows."""
+    flags = data["flags"]
+    height, width = flags.sizes["y"], flags.sizes["x"]
+    rows = band_rows(height, width, bytes_per_pixel=8)
+    counts: dict[str, int] = {}
+    for start in range(0, height, rows):
+        for name, count in count_flags(flags.isel(y=slice(start, start + rows)).values).items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def read_through(path: Path) -> None:
+    """Read every row of a frame.
+
+    Raises
+    ------
+    FrameFileError
+        It is damaged.
+    """
+    source = open_frame(path)
+    height, width = source.info.shape
+    rows = band_rows(height, width, bytes_per_pixel=8)
+    for start in range(0, height, rows):
+        source.read(start, min(start + rows, height))
+
+
+@contextmanager
+def collected(texts: list[str]) -> Iterator[None]:
+    """Keep calibkit's warnings as text, each once; others go their way."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CalibkitWarning)
+            yield
+    finally:
+        for warning in caught:
+            if not isinstance(warning.message, CalibkitWarning):
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif str(warning.message) not in texts:
+                texts.append(str(warning.message))

@@ -1,0 +1,270 @@
+"""Which masters are made from which frames, and which of them calibrate which lights: decided, not yet done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from calibkit.session import Group, Match, Session
+from calibkit.session.choosing import choose_bias, choose_dark
+from calibkit.session.frame import count_of
+from calibkit.session.wording import number, seconds
+
+#: Says whether a master can be had; asked before anything is built upon it.
+Usable = Callable[["MasterSpec"], bool]
+
+
+@dataclass(frozen=True)
+class MasterSpec:
+    """One master: the frames it is made of and what is subtracted from them.
+
+    Attributes
+    ----------
+    kind : str
+        "bias", "dark", "flat dark" or "flat".
+    group : Group
+        The frames; for a constant bias those that it is meant for.
+    bias, dark : MasterSpec or None
+        What is subtracted from every frame.
+    dark_scale : float or None
+        Factor of a bias-subtracted dark; None when it is used as it is.
+    constant : bool
+        A bias that is the black level which the camera states, the same for every pixel of a channel.
+    """
+
+    kind: str
+    group: Group
+    bias: MasterSpec | None = None
+    dark: MasterSpec | None = None
+    dark_scale: float | None = None
+    constant: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        if self.constant:
+            return "black level"
+        return f"{self.group.name}{' without bias' if self._reduced_dark else ''}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name, without an ending."""
+        return f"{self.group.slug}{'_without_bias' if self._reduced_dark else ''}"
+
+    @property
+    def _reduced_dark(self) -> bool:
+        return self.bias is not None and self.kind != "flat"
+
+    @property
+    def parts(self) -> tuple[MasterSpec, ...]:
+        """The masters that it needs."""
+        return tuple(part for part in (self.bias, self.dark) if part is not None)
+
+    def how(self) -> str:
+        """The frames and what is done with them, in words."""
+        if self.constant:
+            return "constant per channel, as the camera states it"
+        if self.group.master:
+            return f"ready to use: {self.group.master}"
+        steps = [count_of(self.group)]
+        if self.bias is not None:
+            steps.append(f"minus {self.bias.name}")
+        if self.dark is not None:
+            steps.append(f"minus {self.dark.name}{scale_words(self.dark_scale)}")
+        if self.kind == "flat":
+            steps.append("divided by the mean of each channel")
+        return ", ".join(steps)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with the lights of one group.
+
+    Attributes
+    ----------
+    match : Match
+        The lights, and what the session found for them.
+    bias, dark, flat : MasterSpec or None
+        What is subtracted and divided.
+    dark_scale : float or None
+        Factor of a bias-subtracted dark.
+    notes : tuple of str
+        What is missing or done in another way than one would wish.
+    error : str
+        Why nothing can be done, "" when something can.
+    """
+
+    match: Match
+    bias: MasterSpec | None = None
+    dark: MasterSpec | None = None
+    flat: MasterSpec | None = None
+    dark_scale: float | None = None
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def masters(self) -> tuple[MasterSpec, ...]:
+        """What is used directly."""
+        return tuple(spec for spec in (self.bias, self.dark, self.flat) if spec is not None)
+
+    def steps(self) -> list[str]:
+        """The arithmetic in words."""
+        steps = []
+        if self.bias is not None:
+            steps.append(f"− {self.bias.name}")
+        if self.dark is not None:
+            holds = "" if self.bias is not None else " (bias in it)"
+            steps.append(f"− {self.dark.name}{scale_words(self.dark_scale)}{holds}")
+        if self.flat is not None:
+            steps.append(f"÷ {self.flat.name}")
+        return steps
+
+
+def light_recipe(match: Match, usable: Usable) -> Recipe:
+    """The best that can be done for the lights of *match* with the masters that are *usable*.
+
+    A dark of the lights' own exposure holds their bias too, so it is subtracted as it is: taking a bias from
+    both would only add its noise. A dark of another exposure is scaled after its bias is subtracted. Without a
+    dark the bias alone is subtracted, without either the black level that the camera states. A flat whose own
+    pedestal cannot be subtracted is not used.
+    """
+    light = match.light
+    if light.applied:
+        done = ", ".join(f"{step} ({card})" for step, card in light.applied.items())
+        return Recipe(
+            match, error=f"calibrated already, as its header says: {done}; calibkit begins with raw frames"
+        )
+    notes: list[str] = []
+    bias = _bias_for(light, match.bias, usable)
+    dark, scale = _dark_for(match.dark, match.dark_scale, bias, usable)
+    if dark is None and bias is None:
+        return Recipe(match, error=_nothing(match))
+    if dark is None:
+        notes.append(
+            f"no dark, only {bias.name} subtracted: thermal signal and hot pixels stay ({_why(match, 'dark')})"
+        )
+    elif scale is None and "bias" not in match.dark.applied:
+        bias = None
+    elif bias is not None and bias.constant:
+        notes.append("no bias frames: the black level that the camera states is subtracted instead")
+    if scale is not None:
+        notes.append(
+            f"no dark of {seconds(light.exposure)}: {dark.name} is scaled by {number(round(scale, 4))}"
+        )
+    flat, problem = flat_spec(match.flat, match.flat_dark, match.flat_bias, match.flat_dark_scale, usable)
+    if flat is None:
+        notes.append(f"not divided by a flat: {problem or _why(match, 'flat')}")
+    return Recipe(match, bias=bias, dark=dark, dark_scale=scale, flat=flat, notes=tuple(notes))
+
+
+def flat_spec(
+    flat: Group | None, flat_dark: Group | None, flat_bias: Group | None, scale: float | None, usable: Usable
+) -> tuple[MasterSpec | None, str]:
+    """The master flat, or why there is none although there are flats."""
+    if flat is None:
+        return None, ""
+    if flat.master or {"bias", "dark"} & set(flat.applied):
+        spec = MasterSpec("flat", flat)
+        return (spec, "") if usable(spec) else (None, f"{flat.name} cannot be used")
+    bias = _bias_for(flat, flat_bias, usable)
+    dark, used_scale = _dark_for(flat_dark, scale, bias, usable)
+    if dark is None and bias is None:
+        return (
+            None,
+            f"{flat.name} has neither flat darks nor a bias, and a flat with its pedestal in it spoils the lights",
+        )
+    if dark is not None and used_scale is None and "bias" not in flat_dark.applied:
+        bias = None
+    spec = MasterSpec("flat", flat, bias=bias, dark=dark, dark_scale=used_scale)
+    return (spec, "") if usable(spec) else (None, f"the master {flat.name} could not be made")
+
+
+def companions(session: Session, usable: Usable) -> list[MasterSpec]:
+    """Masters that are made although no light needs them in its arithmetic.
+
+    A bias that fits the lights is worth having, and tells the readout noise. Where there are no lights at all,
+    every bias, dark and flat is made into a master.
+    """
+    if session.matches:
+        groups = [match[role] for match in session.matches for role in ("bias", "flat bias")]
+        return [MasterSpec("bias", group) for group in dict.fromkeys(groups) if group is not None]
+    specs = [MasterSpec(g.kind, g) for g in session.groups if g.kind in ("bias", "dark", "flat dark")]
+    for flat in (group for group in session.groups if group.kind == "flat"):
+        bias = choose_bias(flat, session.groups, session.tolerances).group
+        dark = choose_dark(flat, session.groups, session.tolerances, bias=bias)
+        spec, _ = flat_spec(flat, dark.group, bias, dark.scale, usable)
+        specs += [spec] if spec else []
+    return specs
+
+
+def _bias_for(target: Group, bias: Group | None, usable: Usable) -> MasterSpec | None:
+    if bias is not None and usable(spec := MasterSpec("bias", bias)):
+        return spec
+    if (target.black or target.info.pedestal > 0) and "bias" not in target.applied:
+        return MasterSpec("bias", target, constant=True)
+    return None
+
+
+def _dark_for(
+    dark: Group | None, scale: float | None, bias: MasterSpec | None, usable: Usable
+) -> tuple[MasterSpec | None, float | None]:
+    if dark is None:
+        return None, None
+    reduced = "bias" in dark.applied
+    if bias is None and (reduced or scale is not None):
+        return None, None  # the target would keep its bias, or the dark's would be scaled
+    spec = MasterSpec(dark.kind, dark, bias=None if reduced or scale is None else bias)
+    return (spec, scale) if usable(spec) else (None, None)
+
+
+def _why(match: Match, role: str) -> str:
+    group = match[role]
+    if group is not None:
+        return f"{group.name} could not be used"
+    return match.missing.get(role, "") or "there is none"
+
+
+def _nothing(match: Match) -> str:
+    reasons = "; ".join(f"{role}: {_why(match, role)}" for role in ("bias", "dark"))
+    return (
+        f"its pedestal is not known, since there is neither a bias nor a dark for it ({reasons}). "
+        "Add biases, or darks of the same exposure"
+    )
+
+
+def scale_words(scale: float | None) -> str:
+    """``" × 0.5"`` for a scaled dark, else ""."""
+    return "" if scale is None else f" × {scale:.4g}"
+
+
+def all_specs(recipes: Sequence[Recipe], extra: Sequence[MasterSpec] = ()) -> Iterator[MasterSpec]:
+    """Every master that is needed, each once, after those that it needs itself; no constants."""
+    seen: set[MasterSpec] = set()
+
+    def walk(spec: MasterSpec) -> Iterator[MasterSpec]:
+        if spec in seen or spec.constant:
+            return
+        seen.add(spec)
+        for part in spec.parts:
+            yield from walk(part)
+        yield spec
+
+    for recipe in recipes:
+        for spec in recipe.masters:
+            yield from walk(spec)
+    for spec in extra:
+        yield from walk(spec)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do, in order."""
+
+    recipes: tuple[Recipe, ...]
+    masters: tuple[MasterSpec, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def lights(self) -> int:
+        """Lights that can be calibrated."""
+        return sum(len(recipe.match.light) for recipe in self.recipes if not recipe.error)

@@ -1,0 +1,194 @@
+"""What a run did: a row for every master and every light, plain enough to be kept as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calibkit.session import Session
+
+#: How a master or a light came out.
+MADE, REUSED, GIVEN, FAILED = "made", "reused", "given", "failed"
+
+
+@dataclass
+class MasterRow:
+    """One master.
+
+    Attributes
+    ----------
+    name, kind : str
+        What it is called; "bias", "dark", "flat dark" or "flat".
+    how : str
+        Frames and arithmetic in words.
+    path : str
+        Where it is, "" when it could not be made.
+    status : str
+        "made", "reused" (from an earlier run), "given" (was a master already) or "failed".
+    frames : int
+        Frames combined.
+    files : list of str
+        Their names.
+    rejected : float
+        Fraction of samples that were rejected, NaN when not known.
+    units : str
+    noise : dict
+        Channel → level, measured and predicted noise, as `calibkit.statistics.Noise`.
+    flags : dict
+        Flag → pixels.
+    warnings : list of str
+    error : str
+    seconds : float
+    """
+
+    name: str
+    kind: str
+    how: str = ""
+    path: str = ""
+    status: str = FAILED
+    frames: int = 0
+    files: list[str] = field(default_factory=list)
+    rejected: float = float("nan")
+    units: str = ""
+    noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class LightRow:
+    """One light.
+
+    Attributes
+    ----------
+    file : str
+        The raw frame, below the session's folder.
+    group : str
+        The lights that it belongs to.
+    path : str
+        The calibrated frame, "" when there is none.
+    status : str
+        "made", "reused" (from an earlier run) or "failed".
+    steps : list of str
+        What was done, in words.
+    units : str
+        Of the calibrated frame.
+    before, after : dict
+        Channel → level, measured and predicted noise, as `calibkit.statistics.Noise`.
+    flags : dict
+        Flag → pixels.
+    gain, read_noise : dict or float
+        In electrons per ADU and electrons, as used for the variance.
+    warnings : list of str
+    error : str
+    seconds : float
+    """
+
+    file: str
+    group: str
+    path: str = ""
+    status: str = FAILED
+    steps: list[str] = field(default_factory=list)
+    units: str = ""
+    before: dict[str, dict[str, float]] = field(default_factory=dict)
+    after: dict[str, dict[str, float]] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
+    gain: Any = float("nan")
+    read_noise: Any = float("nan")
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(repr=False)
+class RunResult:
+    """What `calibkit.calibrate_session` did.
+
+    Attributes
+    ----------
+    session : Session
+        The frames, groups and matches.
+    out : Path
+        The folder with the results.
+    lights : list of LightRow
+        One row a light, failed ones too.
+    masters : list of MasterRow
+        One row a master, failed ones too.
+    warnings : list of str
+        What somebody should look at before trusting the result.
+    report : Path or None
+        The HTML report.
+    seconds : float
+        Time that the run took.
+    """
+
+    session: Session
+    out: Path
+    lights: list[LightRow]
+    masters: list[MasterRow]
+    warnings: list[str]
+    report: Path | None = None
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[LightRow]:
+        """Lights that could not be calibrated."""
+        return [row for row in self.lights if row.status == FAILED]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every light was calibrated, and every file that looks like a frame could be read."""
+        return not self.failed and not self.session.unreadable
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a light: file, status, steps, and level and noise of each channel before and after."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat_row(row) for row in self.lights])
+
+    def summary(self) -> str:
+        """How many lights came out, from how many masters."""
+        done = [row for row in self.lights if row.status != FAILED]
+        old = sum(row.status == REUSED for row in done)
+        text = f"{len(done)} of {len(self.lights)} lights calibrated"
+        if old:
+            text += f", {old} of them in an earlier run"
+        masters = sum(row.status != FAILED for row in self.masters)
+        return (
+            f"{text}, with {masters} master{'s' if masters != 1 else ''}, in {self.seconds:.1f} s: {self.out}"
+        )
+
+    def __repr__(self) -> str:
+        lines = [self.summary(), *(f"failed: {row.file}: {row.error}" for row in self.failed)]
+        lines += [f"warning: {text}" for text in self.warnings]
+        return "\n".join(lines + ([f"report: {self.report}"] if self.report else []))
+
+    def _repr_html_(self) -> str:
+        failed = "".join(f"<li>{escape(row.file)}: {escape(row.error)}</li>" for row in self.failed)
+        notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
+        return (
+            f"<p><b>{escape(self.summary())}</b></p>"
+            + (f"<p>Failed:</p><ul>{failed}</ul>" if failed else "")
+            + (f"<p>Warnings:</p><ul>{notes}</ul>" if notes else "")
+            + (f"<p>Report: {escape(str(self.report))}</p>" if self.report else "")
+        )
+
+
+def _flat_row(row: LightRow) -> dict[str, object]:
+    plain = asdict(row)
+    flat: dict[str, object] = {name: plain[name] for name in ("file", "group", "status", "path", "units")}
+    flat["steps"] = " ".join(row.steps)
+    for when in ("before", "after"):
+        for channel, found in plain[when].items():
+            for name, value in found.items():
+                flat[f"{when} {name} {channel}"] = value
+    flat |= {f"{name} pixels": count for name, count in row.flags.items()}
+    return flat | {"warnings": "; ".join(row.warnings), "error": row.error, "seconds": row.seconds}

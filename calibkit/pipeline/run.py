@@ -1,0 +1,201 @@
+"""A whole session: masters, calibrated lights and a report, in one call."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from calibkit.errors import CalibkitError, SettingError
+from calibkit.pipeline.camera import PerChannel, camera_of
+from calibkit.pipeline.lights import LightMaker
+from calibkit.pipeline.making import MasterMaker, collected
+from calibkit.pipeline.recipe import Plan, Recipe, all_specs, companions, light_recipe
+from calibkit.pipeline.result import LightRow, RunResult
+from calibkit.pipeline.store import REPORT, Store, light_names
+from calibkit.progress import Progress, silent
+from calibkit.session import Session, Tolerances, scan
+
+
+def calibrate_session(
+    session: Session | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    kinds: Mapping[str, str | Iterable[str]] | None = None,
+    tolerances: Tolerances | None = None,
+    combine: Mapping[str, Any] | None = None,
+    gain: PerChannel | None = None,
+    read_noise: PerChannel | None = None,
+    repair: bool = True,
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress = silent,
+) -> RunResult:
+    """Make the masters of a session, calibrate its lights with them, and write a report.
+
+    Results go to ``out/masters`` and ``out/lights`` as FITS files with variance, flags and the record of what
+    was done. What is finished is not done again: a run that was stopped goes on where it was, and after a
+    change only what depends on it is redone. A light that fails stops no other.
+
+    Parameters
+    ----------
+    session : Session or path
+        From `calibkit.scan`, or the folder to be scanned.
+    out : path
+        Folder of the results, made if it is not there; it may lie in the session's folder, but not be it.
+    kinds : dict, optional
+        What the frames are where they do not say, as for `calibkit.scan`; only with a folder.
+    tolerances : Tolerances, optional
+        How far apart frames may be and still belong together; only with a folder.
+    combine : dict, optional
+        Options of `calibkit.combine` for the masters, such as ``{"method": "median"}``.
+    gain : float or mapping of channel to float, optional
+        Electrons per ADU; by default what the frames say, else measured from flats and biases.
+    read_noise : float or mapping of channel to float, optional
+        Electrons; by default what the frames say, else what the biases or darks show.
+    repair : bool
+        Replace hot and other bad pixels by neighbours of the same channel.
+    overwrite : bool
+        Do everything again, and replace files that calibkit did not write.
+    report : bool
+        Write ``out/report.html``.
+    progress : callable
+        Called as ``progress(done, total, what)``; may raise `calibkit.Cancelled`.
+
+    Returns
+    -------
+    RunResult
+        A row for every light and master, warnings, the path of the report.
+
+    Raises
+    ------
+    CalibkitError
+        The folder cannot be scanned or holds nothing that can be used.
+    SettingError
+        A setting that cannot work, or *out* is the folder of the frames.
+    OutputError
+        *out* cannot be written, the disk is full, or another run is writing there.
+    Cancelled
+        *progress* asked to stop; what is finished is kept.
+
+    Notes
+    -----
+    What is missing is replaced by the best that remains, and said: without a dark of the lights' exposure a
+    longer one is scaled after its bias is subtracted; without any dark the bias alone is subtracted; without
+    biases the black level that the camera states; without a flat nothing is divided. A light for which there
+    is none of these fails.
+
+    Examples
+    --------
+    >>> result = calibrate_session("night", "done")  # doctest: +SKIP
+    >>> result.table[["file", "status", "before level L", "after level L"]]  # doctest: +SKIP
+    """
+    start = time.monotonic()
+    session = _session(session, kinds, tolerances, progress)
+    out = Path(out).expanduser()
+    _check_folders(session, out)
+    store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
+    with store.locked():
+        maker = MasterMaker(store, combine=combine or {}, tolerances=session.tolerances, progress=progress)
+        lights, warnings = _work(
+            session, store, maker, given=(gain, read_noise), repair=repair, progress=progress
+        )
+        result = RunResult(session, out, lights, maker.rows, [*session.warnings, *warnings])
+        result.seconds = time.monotonic() - start
+        if report:
+            from calibkit.report import write_report
+
+            result.report = write_report(result, out / REPORT, progress=progress)
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def plan_session(session: Session) -> Plan:
+    """What `calibrate_session` would do, as far as headers tell.
+
+    Parameters
+    ----------
+    session : Session
+        From `calibkit.scan`.
+
+    Returns
+    -------
+    Plan
+        Recipes for the lights, and the masters in the order in which they are made.
+    """
+    recipes = [light_recipe(match, lambda _: True) for match in session.matches]
+    extra = companions(session, lambda _: True)
+    return Plan(tuple(recipes), tuple(all_specs(recipes, extra)), tuple(_recipe_notes(recipes)))
+
+
+def _session(
+    session: Session | str | os.PathLike[str],
+    kinds: Mapping[str, str | Iterable[str]] | None,
+    tolerances: Tolerances | None,
+    progress: Progress,
+) -> Session:
+    if not isinstance(session, Session):
+        return scan(session, kinds=kinds, tolerances=tolerances, progress=progress)
+    if kinds is not None or tolerances is not None:
+        msg = "kinds= and tolerances= are for scanning a folder; this session is scanned: give them to calibkit.scan"
+        raise SettingError(msg)
+    return session
+
+
+def _check_folders(session: Session, out: Path) -> None:
+    if out.exists() and out.resolve() == session.folder.resolve():
+        msg = (
+            f"{out} is the folder of the frames: give another one for the results, e.g. {out / 'calibrated'}"
+        )
+        raise SettingError(msg)
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file: give a folder for the results"
+        raise SettingError(msg)
+
+
+def _work(
+    session: Session,
+    store: Store,
+    maker: MasterMaker,
+    *,
+    given: tuple[PerChannel | None, PerChannel | None],
+    repair: bool,
+    progress: Progress,
+) -> tuple[list[LightRow], list[str]]:
+    recipes = [light_recipe(match, maker.usable) for match in session.matches]
+    for spec in companions(session, maker.usable):
+        maker.get(spec)
+    names = light_names([frame for recipe in recipes for frame in recipe.match.light.frames])
+    warnings: list[str] = _recipe_notes(recipes)
+    rows: list[LightRow] = []
+    for recipe in recipes:
+        found: list[str] = []
+        with collected(found):
+            camera = camera_of(recipe, given)
+        worker = LightMaker(store, maker, recipe, camera, repair=repair, tolerances=session.tolerances)
+        warnings += [f"{recipe.match.light.name}: {note}" for note in (*camera.notes, *found)]
+        for frame in recipe.match.light.frames:
+            progress(len(rows), len(names), "lights")
+            rows.append(worker.make(frame, names[frame.path]))
+    progress(len(rows), len(names), "lights")
+    for row in maker.rows:
+        warnings += [f"master {row.name}: {text}" for text in row.warnings]
+    if not rows and not any(row.path for row in maker.rows):
+        msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(session.warnings)}"
+        raise CalibkitError(msg)
+    return rows, [*warnings, *_shared(rows)]
+
+
+def _recipe_notes(recipes: Iterable[Recipe]) -> list[str]:
+    return [f"{recipe.match.light.name}: {note}" for recipe in recipes for note in recipe.notes]
+
+
+def _shared(rows: Iterable[LightRow]) -> list[str]:
+    """Warnings of lights: each once for a group, with how many lights it is about."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        for text in row.warnings:
+            counts[row.group, text] = counts.get((row.group, text), 0) + 1
+    return [f"{group} ({count}): {text}" for (group, text), count in counts.items()]

@@ -1,0 +1,212 @@
+"""The output folder of a run: where things go, what is finished already, and one run at a time in it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from calibkit import __version__
+from calibkit.errors import FrameFileError, OutputError, SettingError
+from calibkit.io.atomic import part_file
+from calibkit.session import Frame
+
+MASTERS, LIGHTS, HIDDEN = "masters", "lights", ".calibkit"
+REPORT = "report.html"
+_PACKING = (".gz", ".fz")
+
+
+class Store:
+    """The folder that results are written to.
+
+    Everything in it is written under another name first and renamed when it is whole. Beside each result a
+    small record keeps what it was made from, as a digest, so that a later run knows what is finished.
+
+    Parameters
+    ----------
+    out : Path
+        Made if it is not there.
+    inputs : sequence of Path
+        The frames, none of which may ever be written over.
+    overwrite : bool
+        Do everything again, and replace files that a run has not made.
+
+    Raises
+    ------
+    SettingError
+        *out* is the folder that the frames are in.
+    OutputError
+        It cannot be made or written.
+    """
+
+    def __init__(self, out: Path, *, inputs: Sequence[Path], overwrite: bool = False) -> None:
+        self.out = out
+        self.overwrite = overwrite
+        self._inputs = {os.path.realpath(path) for path in inputs}
+        try:
+            (out / HIDDEN).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(out, error) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Refuse to work where another run works; the lock ends with the process, however it ends."""
+        path = self.out / HIDDEN / "lock"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        try:
+            if not _lock(handle):
+                msg = f"{self.out}: another run of calibkit is writing there: wait for it, or give another folder"
+                raise OutputError(msg)
+            yield
+        finally:
+            os.close(handle)
+
+    def place(self, folder: str, name: str) -> Path:
+        """Path of the result *name* (with ``/``, no ending) in *folder*, its own folder made."""
+        path = self.out / folder / f"{name}.fits"
+        if os.path.realpath(path) in self._inputs:
+            msg = f"{path} is one of the frames: a result would replace it. Give another output folder"
+            raise SettingError(msg)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path.parent, error) from error
+        return path
+
+    def finished(self, path: Path, key: str) -> dict[str, Any] | None:
+        """The record of *path* when it is there, whole, and made from just this; else None."""
+        if self.overwrite:
+            return None
+        try:
+            record = json.loads(self._record(path).read_text(encoding="utf-8"))
+            stat = path.stat()
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("key") != key:
+            return None
+        if [stat.st_size, stat.st_mtime_ns] != record.get("stamp"):
+            return None
+        row = record.get("row")
+        return row if isinstance(row, dict) else None
+
+    def refuse_foreign(self, path: Path) -> None:
+        """Raise OutputError when *path* is a file that calibkit did not write."""
+        if self.overwrite or not path.exists() or self._record(path).exists():
+            return
+        from calibkit.io import read_info
+        from calibkit.session.facts import written_by_calibkit
+
+        try:
+            if written_by_calibkit(read_info(path).header):
+                return
+        except FrameFileError:
+            pass  # whatever it is, it is not a result of calibkit
+        msg = f"{path} is in the way and was not written by calibkit: move it, or allow it to be overwritten"
+        raise OutputError(msg)
+
+    def forget(self, path: Path) -> None:
+        """Before *path* is written again: its record goes first, so that a stop in between leaves no false one."""
+        self._record(path).unlink(missing_ok=True)
+
+    def remember(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
+        """After *path* is written: keep what it was made from."""
+        target = self._record(path)
+        try:
+            stat = path.stat()
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(target, error) from error
+        record = {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)}
+        write_whole(target, json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+    def _record(self, path: Path) -> Path:
+        relative = path.relative_to(self.out)
+        return self.out / HIDDEN / relative.with_name(f"{relative.name}.json")
+
+
+def key_of(**facts: Any) -> str:
+    """A digest of everything that decides what a result will be, and of calibkit's version."""
+    text = json.dumps({"calibkit": __version__, **facts}, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def light_names(frames: Sequence[Frame]) -> dict[Path, str]:
+    """Path of each light → name of its result below the folder of lights, no two alike.
+
+    Examples
+    --------
+    ``night1/M42_001.fit.gz`` becomes ``night1/M42_001``; where two would be alike the endings stay.
+    """
+    short = {frame.path: _short_name(frame.relative) for frame in frames}
+    counts = Counter(name.casefold() for name in short.values())
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for frame in frames:
+        name = short[frame.path] if counts[short[frame.path].casefold()] == 1 else frame.relative
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        names[frame.path] = name
+    return names
+
+
+def _short_name(relative: str) -> str:
+    path = PurePosixPath(relative)
+    if path.suffix.lower() in _PACKING:
+        path = path.with_suffix("")
+    path = path.with_suffix("")
+    if len(path.parts) > 1 and path.parts[0].casefold() in ("light", "lights"):
+        path = path.relative_to(path.parts[0])  # the folder of the results is called so already
+    return str(path)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write *data* so that *path* is there either whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with part_file(path, overwrite=True) as part:
+        part.write_at(0, data)
+        part.finish(overwrite=True)
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """The error for a place that cannot be written, with the reason."""
+    if error.errno == errno.ENOSPC:
+        return OutputError(
+            f"{path}: the disk is full; free some space and run it again, finished results are kept"
+        )
+    return OutputError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def _lock(handle: int) -> bool:
+    """Take the lock of an open file; True too where the file system knows no locks."""
+    if os.name == "nt":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
