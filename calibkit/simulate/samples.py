@@ -64,7 +64,7 @@ def ccd_night(shape: tuple[int, int] = _SHAPE) -> Night:
         reference_temperature=-46.0,
         doubling=7.0,
         dark_spread=0.12,
-        hot_fraction=0.00098,
+        hot_fraction=0.00096,
         hot_rate=6.0,
         hot_spread=1.0,
         glow_rate=0.25,
@@ -82,7 +82,7 @@ def ccd_night(shape: tuple[int, int] = _SHAPE) -> Night:
     dust = random_dust(7, shape, depth=0.025, radius=16 * scale, seed=5)
     optics = Optics(vignetting=0.046, centre=(0.44, 0.56), dust=dust, focal_length=1600.0)
     sky = Sky(
-        background=12.11,
+        background=12.03,
         gradient=0.065,
         gradient_angle=135.0,
         n_stars=round(420 * scale**2),
@@ -156,8 +156,8 @@ def dslr_night(shape: tuple[int, int] = _SHAPE, *, warming: bool = False) -> Nig
         background=150.0,
         gradient=0.1,
         gradient_angle=-70.0,
-        n_stars=round(600 * scale**2),
-        star_flux=60_000.0,
+        n_stars=round(1500 * scale**2),
+        star_flux=250_000.0,
         fwhm=2.4,
         h_alpha=60.0,
         nebula_size=0.8,

@@ -208,10 +208,10 @@ class Lamp:
 
 
 def _cloud(v: np.ndarray, u: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
-    """A cloud with filaments about (0, 0), fading at a distance of 1: splines over random numbers on two grids."""
+    """A cloud with filaments about (0, 0), fading at a distance of 1: splines over random numbers on three grids."""
     rng = np.random.default_rng(seed)
     layers = []
-    for finer, strength in ((1, 1.4), (3, 0.8)):
+    for finer, strength in ((1, 1.2), (3, 0.7), (9, 0.25)):
         count = _KNOTS * finer
         values = strength * rng.standard_normal((count, count))
         knots, weights = _splines(1.5 * finer * u + count / 2, count)
