@@ -36,7 +36,7 @@ def module_name(path: Path) -> str:
 
 
 def layer(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py").replace("__main__", "cli")
     return first if first in {"state", "panels", "cli"} else "science"
 
 
