@@ -12,6 +12,11 @@ from calibkit.errors import SettingError
 def split(block: np.ndarray, *, offsets: list, period: tuple, to: np.dtype, fill: Any) -> np.ndarray:
     """Pixels (…, y, x) of one block to planes (…, channel, y, x), the last cells filled up with *fill*."""
     py, px = period
+    if block.dtype.kind in "iu" and block.dtype.itemsize == 8 and to.kind == "f":
+        largest = max(abs(int(block.max(initial=0))), abs(int(block.min(initial=0))))
+        if largest > 2**53:
+            msg = f"planes are padded with NaN and so in floating point, which cannot hold {largest} exactly"
+            raise SettingError(msg)
     height, width = -(-block.shape[-2] // py), -(-block.shape[-1] // px)
     out = np.empty((*block.shape[:-2], len(offsets), height, width), dtype=to)
     for k, (dy, dx) in enumerate(offsets):

@@ -35,6 +35,12 @@ def pattern_of(obj: xr.DataArray | xr.Dataset) -> Pattern:
     text = obj.attrs.get("cfa")
     if text is None and isinstance(obj, xr.Dataset) and "signal" in obj:
         text = obj["signal"].attrs.get("cfa")
+    if text is None and isinstance(obj, xr.DataArray) and obj.name in ("signal", "variance", "flags"):
+        msg = (
+            f"the {obj.name} was taken out of its result, or lost its attributes, so its colour filter pattern is not "
+            "known; give the whole result, or assign the pattern: frame.assign_attrs(cfa=result.attrs['cfa'])"
+        )
+        raise SettingError(msg)
     return Pattern(text or "")
 
 

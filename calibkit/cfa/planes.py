@@ -179,7 +179,7 @@ def mosaic(planes: Frames, *, dtype: Any = None) -> Frames:
         If a plane is missing or twice, or when whole numbers are wanted back but the planes hold others.
     """
     missing = [n for n in ("channel", "dy", "dx") if n not in planes.coords]
-    missing += [n for n in ("cfa", END) if n not in planes.attrs]
+    missing += [END] if END not in planes.attrs else []
     if missing or "channel" not in planes.dims:
         msg = (
             "mosaic needs all the planes as frame.cfa.planes() made them; "
@@ -238,11 +238,8 @@ def _padding(variable: xr.DataArray) -> tuple[np.dtype, Any]:
     dtype = variable.dtype
     if variable.name == "flags" and dtype.kind in "iu":
         return dtype, NO_DATA
-    if (dtype.kind in "iu" and dtype.itemsize == 8) or dtype.kind not in "biufc":
-        msg = (
-            f"planes of a frame whose size is no multiple of the cell are padded with NaN, which {dtype} cannot "
-            "hold exactly; crop to whole cells or convert to another type first"
-        )
+    if dtype.kind not in "biufc":
+        msg = f"planes of a frame whose size is no multiple of the cell are padded with NaN, which {dtype} cannot hold"
         raise SettingError(msg)
     return np.result_type(dtype, np.float32) if dtype.kind in "biu" else dtype, np.nan
 

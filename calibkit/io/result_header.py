@@ -160,8 +160,14 @@ def _done(attrs: dict[str, Any], frames: Any) -> Iterator[tuple[str, Any, str]]:
         yield keyword, bool(value), comment
     letters = "".join(letter for letter, (_, value, _) in done.items() if value)
     yield "CALSTAT", letters or None, "B bias, D dark, F flat applied"
-    yield "DARKSCAL", provenance.last(steps, "dark_scale"), "factor on the dark"
+    darks = [step for step in steps if step.get("step") == "subtract dark"]
+    yield "DARKSCAL", provenance.last(darks, "scale"), "factor on the dark"
     yield "REJFRAC", provenance.last(steps, "rejected_fraction"), "part of the samples rejected"
+    levels = attrs.get("channel_level")
+    if isinstance(levels, dict) and levels:
+        yield "FLATNORM", float(np.mean(list(levels.values()))), "[adu] level that the flat was divided by"
+        for name, level in levels.items() if len(levels) > 1 else ():
+            yield f"FNORM_{name}"[:8], float(level), f"[adu] level of channel {name}"
 
 
 def _place(result: xr.Dataset) -> Iterator[tuple[str, Any, str]]:

@@ -13,7 +13,20 @@ from calibkit.errors import SettingError
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
 TEXTS = ["", "RGGB", "BGGR", "GRBG", "GBRG", "GMYC", "CYYM", "YC/GM/YC/MG", XTRANS]
-DTYPES = ["uint8", "uint16", "int16", "int32", "uint32", "float32", "float64", ">u2", ">f4", "bool"]
+DTYPES = [
+    "uint8",
+    "uint16",
+    "int16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+    ">u2",
+    ">f4",
+    "bool",
+]
 
 
 @st.composite

@@ -131,12 +131,16 @@ def test_planes_that_do_not_make_a_mosaic_are_refused() -> None:
         planes.sel(channel=["R", "G1", "B"]).cfa.mosaic()
     with pytest.raises(SettingError, match="the dimension channel"):
         planes.sel(channel="R").cfa.mosaic()
-    with pytest.raises(SettingError, match="missing cfa, cfa_end"):
+    with pytest.raises(SettingError, match="missing cfa_end"):
         planes.drop_attrs().cfa.mosaic()
+    with pytest.raises(SettingError, match="pattern mono: a mosaic needs each of the planes L once"):
+        planes.assign_attrs(cfa="").cfa.mosaic()
     with pytest.raises(SettingError, match="in the way of planes"):
         frame("RGGB").assign_coords(air=(("y", "x"), np.zeros((6, 8)))).cfa.planes()
-    with pytest.raises(SettingError, match="int64 cannot hold exactly"):
-        frame("RGGB", shape=(5, 5)).astype("i8").cfa.planes()
+    with pytest.raises(SettingError, match="floating point, which cannot hold 9007199254740993 exactly"):
+        (frame("RGGB", shape=(5, 5)).astype("i8") + (2**53 - 23)).assign_attrs(cfa="RGGB").cfa.planes()
+    with pytest.raises(SettingError, match="padded with NaN, which <U21 cannot hold"):
+        frame("RGGB", shape=(5, 5)).astype("i8").astype("U").cfa.planes()
 
 
 def test_whole_numbers_come_back_only_when_they_are_whole() -> None:
@@ -171,6 +175,13 @@ def test_planes_of_a_lazy_stack_compute_nothing() -> None:
     assert stack.cfa["B"].shape == (2, 3, 4)
     with pytest.raises(AssertionError, match="computed"):
         planes.compute()
+
+
+def test_a_signal_without_its_result_is_not_taken_for_mono() -> None:
+    result = xr.Dataset({"signal": frame("GBRG").drop_attrs()}, attrs={"cfa": "GBRG"})
+    with pytest.raises(SettingError, match="the signal was taken out of its result"):
+        result["signal"].cfa.planes()
+    assert result["signal"].assign_attrs(cfa="GBRG").cfa.pattern.text == "GBRG"
 
 
 def test_the_pattern_is_found_on_a_dataset_or_its_signal() -> None:

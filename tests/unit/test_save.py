@@ -233,6 +233,22 @@ def test_pattern_keywords_against_the_definition(tmp_path: Path) -> None:
         assert header["ROWORDER"] == roworder
 
 
+def test_what_was_done_is_in_keywords(tmp_path: Path) -> None:
+    steps = [
+        {"step": "combine", "rejected_fraction": 0.25},
+        {"step": "subtract dark", "scale": 0.5, "frames": 11, "inputs": []},
+        {"step": "divide flat", "scale": 9.0},
+    ]
+    levels = {"R": 1000.0, "G1": 2000.0, "G2": 2000.0, "B": 3000.0}
+    done = {"bias_subtracted": True, "dark_subtracted": True, "flat_divided": True}
+    ds = make_result(provenance=steps, channel_level=levels, **done)
+    header = read(calibkit.save(ds, tmp_path / "r.fits"))[0].header
+    expected = {"DARKSCAL": 0.5, "REJFRAC": 0.25, "CALSTAT": "BDF", "FLATNORM": 2000.0, "FNORM_G1": 2000.0}
+    assert {key: header[key] for key in expected} == expected
+    assert [header[key] for key in ("BIASSUB", "DARKSUB", "FLATDIV")] == [True] * 3
+    assert "2. subtract dark: scale = 0.5, frames = 11" in list(header["HISTORY"])
+
+
 def test_electrons_are_not_converted_twice(tmp_path: Path) -> None:
     ds = make_result(units="electron", gain=1.94, saturation=65535.0)
     ds["signal"].attrs["units"] = "electron"
