@@ -1,0 +1,105 @@
+"""Running a recipe over the bands of rows of a frame or a stack, at once or lazily."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from calibkit.calibration.recipe import Recipe, calibrate_rows
+from calibkit.memory import band_rows, worker_count
+from calibkit.progress import Progress
+
+DTYPES = (np.float32, np.float32, np.uint16)
+#: Bands of a lazy result are at least this many halos high, so that little is worked out twice.
+_LEAST_HALOS = 6
+#: The main thread looks up this often, so that Ctrl-C and a cancel are heard at once.
+_POLL_SECONDS = 0.1
+
+Arrays = dict[str, Any]
+
+
+def run_now(light: Any, masters: Arrays, recipe: Recipe, progress: Progress) -> tuple[np.ndarray, ...]:
+    """Signal, variance and flags, shape (frame, y, x), of a stack in memory."""
+    frames, height, width = light.shape
+    held = 16 + light.dtype.itemsize + 10 * len(masters) / 3
+    rows = band_rows(height, width, bytes_per_pixel=held * worker_count())
+    rows = min(height, max(rows, _LEAST_HALOS * recipe.halo))
+    out = tuple(np.empty(light.shape, dtype) for dtype in DTYPES)
+    stop = threading.Event()
+
+    def work(y0: int) -> None:
+        y1 = min(y0 + rows, height)
+        above, below = max(0, y0 - recipe.halo), min(height, y1 + recipe.halo)
+        under = {name: np.asarray(array[above:below]) for name, array in masters.items()}
+        for frame in range(frames):
+            if stop.is_set():
+                return
+            part = np.asarray(light[frame, above:below])
+            done = calibrate_rows(recipe, frame, above, y0 - above, y1 - y0, part, under)
+            for target, values in zip(out, done, strict=True):
+                target[frame, y0:y1] = values
+
+    starts = range(0, height, rows)
+    what = f"calibrate {frames} frame{'s' if frames > 1 else ''}"
+    progress(0, len(starts), what)
+    pool = ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-calibrate")
+    try:
+        pending = {pool.submit(work, y0) for y0 in starts}
+        while pending:
+            done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            if done:
+                progress(len(starts) - len(pending), len(starts), what)
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+    return out
+
+
+def run_lazily(light: Any, masters: Arrays, recipe: Recipe) -> tuple[Any, ...]:
+    """The same as dask arrays in bands of rows; nothing is read before they are computed."""
+    import dask
+    import dask.array as da
+
+    frames, height, width = light.shape
+    edges = _edges(light.chunks[1], recipe.halo)
+    work = dask.delayed(_work, pure=False, nout=3)
+    columns: list[list[Any]] = [[[] for _ in range(frames)] for _ in DTYPES]
+    for y0, y1 in itertools.pairwise(edges):
+        above, below = max(0, y0 - recipe.halo), min(height, y1 + recipe.halo)
+        under = [array[above:below] for array in masters.values()]
+        for frame in range(frames):
+            made = work(
+                recipe, frame, above, y0 - above, y1 - y0, light[frame, above:below], list(masters), *under
+            )
+            for column, part, dtype in zip(columns, made, DTYPES, strict=True):
+                column[frame].append(da.from_delayed(part, (y1 - y0, width), dtype))
+    return tuple(da.stack([da.concatenate(parts) for parts in column]) for column in columns)
+
+
+def _work(
+    recipe: Recipe,
+    frame: int,
+    y0: int,
+    top: int,
+    count: int,
+    light: np.ndarray,
+    names: list[str],
+    *masters: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    return calibrate_rows(recipe, frame, y0, top, count, light, dict(zip(names, masters, strict=True)))
+
+
+def _edges(chunks: tuple[int, ...], halo: int) -> list[int]:
+    """First rows of bands along the chunks of the light, small chunks joined, and the height at the end."""
+    height = sum(chunks)
+    edges = [0]
+    for end in np.cumsum(chunks).tolist():
+        if end == height or end - edges[-1] >= _LEAST_HALOS * halo:
+            edges.append(int(end))
+    return edges

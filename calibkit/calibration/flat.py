@@ -1,0 +1,157 @@
+"""Flats: frames without their offset, the level of each channel, and what is wrong with the exposure."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import xarray as xr
+
+from calibkit import flags as fl
+from calibkit import meta
+from calibkit.calibration.levels import channel_values, clipped_mean, sites_of
+from calibkit.cfa import channel_index
+from calibkit.errors import CalibkitWarning, MismatchError
+
+#: A channel this much of which is saturated is worth a word; one half of which is, is of no use.
+_SATURATED_SHARE, _SATURATED_ALL = 0.001, 0.5
+#: A channel whose level, over saturation, is above this is near the end of the linear range.
+_NEAR_SATURATION = 0.9
+#: Noise of the master per pixel, relative, that is worth a word (ten flats of 10 000 electrons: 0.3 %).
+_WEAK = 0.01
+#: A channel in which one pixel's noise is larger than its level shows no response.
+_EMPTY = 1.0
+
+
+def subtracted_stack(
+    frames: xr.DataArray, bias: xr.Dataset | None, dark: xr.Dataset | None, scale: np.ndarray
+) -> xr.Dataset:
+    """Flats without bias and dark, float32, lazy where they are, with saturated samples flagged."""
+    saturation = float(frames.attrs.get("saturation", math.nan))
+    data = frames.data
+    signal = data.astype(np.float32)
+    if bias is not None:
+        signal = signal - _like(bias["signal"].data, data)
+    if dark is not None:
+        factor = scale.astype(np.float32)[:, None, None]
+        signal = signal - (factor if (scale != 1).any() else np.float32(1)) * _like(dark["signal"].data, data)
+    saturated = data >= saturation
+    flags = saturated.astype(fl.FLAG_DTYPE) * np.uint16(fl.SATURATED)
+    return xr.Dataset(
+        {"signal": (frames.dims, signal), "flags": (frames.dims, flags)},
+        coords=frames.coords,
+        attrs=frames.attrs | {"saturation": math.nan},
+    )
+
+
+def _like(master: object, data: object) -> object:
+    """A master's array in the row bands of the stack, if that is lazy."""
+    if not hasattr(data, "dask"):
+        return np.asarray(master)
+    import dask.array as da
+
+    chunks = (data.chunks[1], data.chunks[2])
+    return (
+        master.rechunk(chunks)
+        if hasattr(master, "dask")
+        else da.from_array(master, chunks=chunks, name=False)
+    )
+
+
+def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
+    """*flat* divided by the mean of the good pixels of each channel, and its noise per pixel, relative.
+
+    Raises
+    ------
+    MismatchError
+        A channel is saturated as a whole, or no channel shows any light.
+    """
+    cell, channels = channel_index(flat)
+    signal = np.array(flat["signal"].data, np.float32)
+    variance = np.array(flat["variance"].data, np.float32)
+    flags = np.array(flat["flags"].data, fl.FLAG_DTYPE)
+    levels: dict[str, float] = {}
+    noise: dict[str, float] = {}
+    empty: list[str] = []
+    for number, name in enumerate(channels):
+        full = np.concatenate([(flags[s] & fl.SATURATED).ravel() != 0 for s in sites_of(cell, number)])
+        if full.mean() >= _SATURATED_ALL:
+            msg = (
+                f"flat: {100 * full.mean():.0f} % of the pixels of channel {name} are saturated, so that it says "
+                "nothing of their response; take flats of a shorter exposure or a weaker lamp"
+            )
+            raise MismatchError(msg)
+        good = channel_values(signal, flags, cell, number)
+        level = clipped_mean(good) if good.size else math.nan
+        spread = channel_values(variance, flags, cell, number)
+        sigma = float(np.sqrt(np.median(spread))) if spread.size else math.nan
+        levels[name] = level
+        noise[name] = sigma / level if level > 0 else math.inf
+        if not level > 0 or noise[name] > _EMPTY:
+            empty.append(name)
+    if len(empty) == len(channels):
+        found = ", ".join(f"{name} {levels[name]:.3g} ADU" for name in channels)
+        msg = (
+            f"flat: no light above its noise in any channel ({found} above the offset); check that these are flats and "
+            "that the bias or dark belongs to them"
+        )
+        raise MismatchError(msg)
+    if empty:
+        found = ", ".join(f"{name} ({levels[name]:.3g} ADU above the offset)" for name in empty)
+        msg = (
+            f"flat: no light in channel {found}, which is flagged bad_flat as a whole; with a narrowband filter that "
+            "is to be expected, and these channels of the lights hold nothing either"
+        )
+        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+    for number, name in enumerate(channels):
+        for site in sites_of(cell, number):
+            if name in empty:
+                flags[site] |= fl.BAD_FLAT
+                signal[site] = np.nan
+                variance[site] = np.nan
+            else:
+                signal[site] /= np.float32(levels[name])
+                variance[site] /= np.float32(levels[name] ** 2)
+    unusable = ~(signal > 0) | ((flags & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
+    flags[unusable] |= fl.BAD_FLAT
+    dims = ("y", "x")
+    result = flat.assign(signal=(dims, signal), variance=(dims, variance), flags=(dims, flags))
+    result = meta.add_step(result, "divide by level", level=dict(levels), unit="adu", inputs=[])
+    result.attrs |= {"units": "1", "channel_level": levels}
+    result.attrs |= {"pedestal": 0.0, "saturation": math.nan}
+    result.attrs.pop("black", None)
+    result["signal"].attrs["units"] = "1"
+    result["variance"].attrs["units"] = "1"
+    return result, noise
+
+
+def warn_of_exposure(flat: xr.Dataset, noise: dict[str, float], frames: xr.DataArray) -> None:
+    """Say which channels are saturated in part, near saturation, or too weakly exposed, with numbers."""
+    cell, channels = channel_index(flat)
+    flags = np.asarray(flat["flags"].data)
+    saturation = float(frames.attrs.get("saturation", math.nan))
+    levels = flat.attrs["channel_level"]
+    for number, name in enumerate(channels):
+        share = np.mean([np.mean((flags[s] & fl.SATURATED) != 0) for s in sites_of(cell, number)])
+        if share > _SATURATED_SHARE:
+            msg = (
+                f"flat: {100 * share:.2g} % of the pixels of channel {name} are saturated and flagged bad_flat; "
+                "take flats of a shorter exposure"
+            )
+            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        elif levels[name] > _NEAR_SATURATION * saturation:
+            msg = (
+                f"flat: channel {name} lies at {levels[name]:.0f} ADU above the offset, {100 * levels[name] / saturation:.0f} % "
+                "of saturation, where few sensors are linear; take flats of about half of it"
+            )
+            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        if _WEAK < noise[name] <= _EMPTY:
+            count = int(flat.attrs.get("n_frames", 1))
+            needed = math.ceil(count * (noise[name] / _WEAK) ** 2)
+            msg = (
+                f"flat: channel {name} is weakly exposed ({levels[name]:.4g} ADU above the offset): it adds "
+                f"{100 * noise[name]:.2g} % of noise to every pixel. Expose longer, or take about {needed} such flats "
+                f"instead of {count} for 1 %"
+            )
+            warnings.warn(msg, CalibkitWarning, stacklevel=3)

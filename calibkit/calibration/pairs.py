@@ -1,0 +1,129 @@
+"""Noise of single frames from differences of frames, in tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from calibkit.cfa import channel_index
+from calibkit.memory import band_rows
+
+#: Rows and columns of a tile, about; it is made of whole cells of the pattern.
+TILE = 48
+#: Differences further from their tile's mean than this many sigma are cosmic rays or unstable pixels.
+CLIP = 4.0
+#: Variance of a normal distribution that is cut off there, over that of the whole.
+_KEPT = 1.0 - 2.0 * CLIP * math.exp(-(CLIP**2) / 2) / math.sqrt(2 * math.pi) / math.erf(CLIP / math.sqrt(2))
+#: Bands and pairs that make a sample.
+_SAMPLE_BANDS, _SAMPLE_PAIRS = 12, 5
+
+
+@dataclass(frozen=True)
+class PairNoise:
+    """Noise of one frame and its standard error, and the mean level, ADU, per channel."""
+
+    noise: dict[str, float]
+    error: dict[str, float]
+    level: dict[str, float]
+    pairs: int
+
+
+def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
+    """Noise of a single frame of *stack*, from the differences of its frames two by two.
+
+    Parameters
+    ----------
+    stack : xarray.DataArray
+        Two or more equal frames, ``(frame, y, x)``.
+    sample : bool
+        Take some bands of rows and five pairs only.
+    """
+    cell, channels = channel_index(stack)
+    shape = tile_shape(stack, cell)
+    pairs = min(stack.sizes["frame"] // 2, _SAMPLE_PAIRS if sample else 10**9)
+    stack = stack[: 2 * pairs]
+    variances: list[list[np.ndarray]] = [[] for _ in channels]
+    levels: list[list[np.ndarray]] = [[] for _ in channels]
+    for band in frame_bands(stack, shape, sample=sample):
+        for c, values in enumerate(tiles(band, cell, shape)):
+            # Level and noise of the same pixels, hot ones left out: one belongs to the other.
+            kept = without_outliers(np.nanmean(values, axis=0))
+            levels[c].append(np.nanmean(kept, axis=1))
+            for first, second in zip(values[::2], values[1::2], strict=True):
+                variance, good = clipped_variance(np.where(np.isnan(kept), np.nan, first - second))
+                variances[c].append(variance[good] / 2)
+    noise, error = {}, {}
+    for c, name in enumerate(channels):
+        found = np.concatenate(variances[c]) if variances[c] else np.array([np.nan])
+        noise[name] = float(np.sqrt(found.mean())) if found.size else math.nan
+        error[name] = (
+            float(found.std() / np.sqrt(found.size) / (2 * noise[name]))
+            if found.size and noise[name]
+            else 0.0
+        )
+    level = {
+        name: float(np.nanmean(np.concatenate(part))) for name, part in zip(channels, levels, strict=True)
+    }
+    return PairNoise(noise, error, level, pairs)
+
+
+def tile_shape(stack: xr.DataArray, cell: np.ndarray) -> tuple[int, int]:
+    """Rows and columns of a tile: whole cells, and no larger than the frame."""
+    sizes = zip((stack.sizes["y"], stack.sizes["x"]), cell.shape, strict=True)
+    rows, columns = (
+        max(min(size, -(-TILE // period) * period) // period, 1) * period for size, period in sizes
+    )
+    return rows, columns
+
+
+def frame_bands(stack: xr.DataArray, tile: tuple[int, int], *, sample: bool) -> Iterator[np.ndarray]:
+    """Bands of whole tiles of all frames, ``(frame, row, x)``, all of them or a sample spread over the frame."""
+    count, height, width = stack.shape
+    usable = height // tile[0] * tile[0]
+    if not sample or usable // tile[0] <= _SAMPLE_BANDS:
+        rows = max(tile[0], band_rows(usable, width, bytes_per_pixel=24 * count, multiple=tile[0]))
+        starts = list(range(0, usable, rows))
+    else:
+        rows = tile[0]
+        starts = (np.linspace(0, usable // rows - 1, _SAMPLE_BANDS).astype(int) * rows).tolist()
+    for y0 in starts:
+        yield np.asarray(stack.data[:, y0 : min(y0 + rows, usable)])
+
+
+def tiles(band: np.ndarray, cell: np.ndarray, tile: tuple[int, int]) -> list[np.ndarray]:
+    """Values of every channel, ``(frame, tile, pixel)``, of a band that begins with a whole cell."""
+    (rows, columns), (py, px) = tile, cell.shape
+    frames, height, width = band.shape
+    down, across = height // rows, width // columns
+    split = band[:, :, : across * columns].reshape(frames, down, rows // py, py, across, columns // px, px)
+    split = split.transpose(0, 1, 4, 3, 6, 2, 5).reshape(frames, down * across, py * px, -1)
+    flat = cell.ravel()
+    return [
+        split[:, :, flat == c].reshape(frames, down * across, -1).astype(np.float64)
+        for c in range(int(flat.max()) + 1)
+    ]
+
+
+def clipped_variance(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of each row of *differences* without outliers, and which rows have enough values for one."""
+    values = np.where(np.isfinite(differences), differences, np.nan)
+    good = np.isfinite(values).sum(axis=1) >= max(3, values.shape[1] // 2)
+    variance = np.full(len(values), np.nan)
+    if good.any():
+        variance[good] = np.nanvar(without_outliers(values[good]), axis=1, ddof=1) / _KEPT
+    return variance, good
+
+
+def without_outliers(values: np.ndarray) -> np.ndarray:
+    """*values* with NaN for what lies further than 4 sigma from the mean of its row, found again and again."""
+    for _ in range(6):
+        mean = np.nanmean(values, axis=1, keepdims=True)
+        outside = np.abs(values - mean) > CLIP * np.nanstd(values, axis=1, keepdims=True)
+        if not outside.any():
+            break
+        values = np.where(outside, np.nan, values)
+    return values

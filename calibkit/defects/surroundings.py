@@ -1,0 +1,171 @@
+"""Smooth level and noise of a frame per channel, and how far each pixel stands out from its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from calibkit.calibration.levels import sites_of
+from calibkit.cfa import channel_index
+from calibkit.cfa.neighbours import neighbour_taps, reach_of
+from calibkit.flags import NO_DATA
+from calibkit.memory import band_rows
+
+#: Rows and columns of the tiles in which level and noise are measured, about.
+TILE = 64
+#: Rings of neighbours whose median a pixel is compared with.
+_REACHES = (1, 2)
+_CLIP = 4.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Level and noise on a grid of tiles: arrays (channel, row of tiles, column of tiles)."""
+
+    level: np.ndarray
+    sigma: np.ndarray
+    rows: np.ndarray  # first rows of the tiles
+    columns: np.ndarray
+    tile: tuple[int, int]
+
+
+def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surroundings:
+    """Median and robust standard deviation of *variable* in tiles, each channel by itself."""
+    cell, channels = channel_index(frame)
+    data = frame[variable].data
+    tile = tuple(
+        max(min(size, -(-TILE // p) * p) // p, 1) * p for size, p in zip(data.shape, cell.shape, strict=True)
+    )
+    rows, columns = (_starts(size, t, p) for size, t, p in zip(data.shape, tile, cell.shape, strict=True))
+    level = np.full((len(channels), rows.size, columns.size), np.nan)
+    sigma = np.full_like(level, np.nan)
+    for i, y0 in enumerate(rows.tolist()):
+        band = np.asarray(data[y0 : y0 + tile[0]], np.float32)
+        for j, x0 in enumerate(columns.tolist()):
+            block = band[:, x0 : x0 + tile[1]]
+            for c in range(len(channels)):
+                level[c, i, j], sigma[c, i, j] = _robust([block[site] for site in sites_of(cell, c)])
+    for c in range(len(channels)):
+        level[c], sigma[c] = _filled(level[c]), _filled(sigma[c])
+        # Noise varies slowly; a median over tiles takes the scatter out of its estimate.
+        sigma[c] = ndimage.median_filter(sigma[c], size=3, mode="nearest")
+    floor = 1e-6 * np.abs(level) + 1e-30  # rounding, where a frame is constant
+    return Surroundings(level, np.maximum(sigma, floor), rows, columns, tile)
+
+
+def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np.ndarray:
+    """By how many sigma each pixel lies above the median of its neighbours; 0 where it is less than about *least*.
+
+    Parameters
+    ----------
+    frame : xarray.Dataset
+        One frame, ``(y, x)``.
+    around : Surroundings
+        Of the same frame.
+    least : float
+        Pixels that are closer to the smooth level are not looked at.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (y, x).
+    """
+    from calibkit.kernels.defects import stand_out
+
+    cell, _ = channel_index(frame)
+    taps, rings = neighbour_taps(cell, _REACHES)
+    halo = reach_of(taps)
+    height, width = frame["signal"].shape
+    nodes = [
+        _nodes(size, start, t)
+        for size, start, t in zip((height, width), (around.rows, around.columns), around.tile, strict=True)
+    ]
+    level, sigma = (
+        np.pad(grid, ((0, 0), (0, 1), (0, 1)), mode="edge") for grid in (around.level, around.sigma)
+    )
+    out = np.empty((height, width), np.float32)
+    step = max(band_rows(height, width, bytes_per_pixel=16), 4 * halo)
+    for y0 in range(0, height, step):
+        y1 = min(y0 + step, height)
+        above, below = max(0, y0 - halo), min(height, y1 + halo)
+        signal = np.array(frame["signal"].data[above:below], np.float32)
+        if "flags" in frame:
+            signal[(np.asarray(frame["flags"].data[above:below]) & NO_DATA) != 0] = np.nan
+        stand_out(
+            signal,
+            np.roll(cell, -above, axis=0),
+            np.roll(taps, -above, axis=0),
+            np.roll(rings, -above, axis=0),
+            *nodes[0],
+            *nodes[1],
+            level,
+            sigma,
+            least,
+            y0 - above,
+            above,
+            out[y0:y1],
+        )
+    return out
+
+
+def _starts(size: int, tile: int, period: int) -> np.ndarray:
+    """First rows of tiles that cover the frame; the last one is moved back to fit."""
+    starts = list(range(0, size - tile + 1, tile))
+    last = (size - tile) // period * period
+    return np.array(starts if starts[-1] == last else [*starts, last])
+
+
+def _nodes(size: int, starts: np.ndarray, tile: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tile whose centre lies before every row, and the weight of the next one."""
+    centres = starts + (tile - 1) / 2
+    place = np.clip(np.interp(np.arange(size), centres, np.arange(starts.size)), 0, None)
+    node = np.floor(place).astype(np.int64)
+    return node, (place - node).astype(np.float64)
+
+
+def _robust(parts: list[np.ndarray]) -> tuple[float, float]:
+    """Median and standard deviation, clipped at 4 sigma until nothing changes."""
+    values = np.concatenate([part.ravel() for part in parts]).astype(np.float64)
+    values = values[np.isfinite(values)]
+    if values.size < 4:
+        return np.nan, np.nan
+    middle = float(np.median(values))
+    distance = np.abs(values - middle)
+    sigma = 1.4826 * float(np.median(distance))
+    if sigma == 0.0:  # more than half are equal, as in coarse whole numbers
+        sigma = float(np.std(values[distance <= np.quantile(distance, 0.98)]))
+    for _ in range(4):
+        new = float(np.sqrt(np.mean(distance[distance <= _CLIP * sigma] ** 2)))
+        if abs(new - sigma) <= 1e-3 * sigma:
+            break
+        sigma = new
+    return middle, sigma
+
+
+def _filled(grid: np.ndarray) -> np.ndarray:
+    """*grid* with the nearest known value where there is none."""
+    unknown = np.isnan(grid)
+    if unknown.all():
+        return np.zeros_like(grid)
+    if not unknown.any():
+        return grid
+    nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
+    return grid[tuple(nearest)]
+
+
+def level_of_tiles(around: Surroundings, frame: xr.Dataset) -> np.ndarray:
+    """The level of the nearest tile on every pixel, float32 (y, x)."""
+    cell, _ = channel_index(frame)
+    shape = frame["signal"].shape
+    down, across = (
+        np.abs(np.arange(size)[:, None] - (starts + (t - 1) / 2)).argmin(axis=1)
+        for size, starts, t in zip(shape, (around.rows, around.columns), around.tile, strict=True)
+    )
+    py, px = cell.shape
+    out = np.empty(shape, np.float32)
+    for a, b in np.ndindex(py, px):
+        out[a::py, b::px] = around.level[cell[a, b]][np.ix_(down[a::py], across[b::px])]
+    return out

@@ -1,0 +1,95 @@
+"""How far a pixel stands out from its surroundings of the same channel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from calibkit.kernels._jit import kernel
+
+
+@kernel
+def sort_values(values, count):
+    """Sort the first *count* values in place (few of them: by insertion)."""
+    for k in range(1, count):
+        value = values[k]
+        m = k - 1
+        while m >= 0 and values[m] > value:
+            values[m + 1] = values[m]
+            m -= 1
+        values[m + 1] = value
+
+
+@kernel
+def local_median(signal, taps, rings, a, b, y, x, values):
+    """Median of the finite neighbours of (y, x), and their number; *values* is working space."""
+    height, width = signal.shape
+    count = 0
+    for k in range(rings[a, b, rings.shape[2] - 1]):
+        v, u = y + taps[a, b, k, 0], x + taps[a, b, k, 1]
+        if v < 0 or v >= height or u < 0 or u >= width:
+            continue
+        value = signal[v, u]
+        if math.isfinite(value):
+            values[count] = value
+            count += 1
+    if count == 0:
+        return math.nan, 0
+    sort_values(values, count)
+    half = count // 2
+    if count % 2:
+        return values[half], count
+    return 0.5 * (values[half - 1] + values[half]), count
+
+
+@kernel
+def stand_out(
+    signal, cell, taps, rings, rows, row_weights, columns, column_weights, level, sigma, least, top, y0, out
+):
+    """Write into *out* by how many sigma a pixel lies above the median of its neighbours, 0 for ordinary ones.
+
+    Only pixels that lie *least* sigma from the smooth level are looked at closely.
+
+    Parameters
+    ----------
+    signal : array
+        Rows of the frame, from *top* rows above the first row of *out*; NaN is left out.
+    rows, row_weights, columns, column_weights : arrays
+        Node of the grids below or beside every row and column of the frame, and the weight of the next one.
+    level, sigma : arrays, (channel, node row, node column)
+        Smooth level and noise.
+    y0 : int
+        Row of the frame that *signal* begins with.
+    """
+    py, px = cell.shape
+    qy, qx = rings.shape[:2]
+    values = np.empty(taps.shape[2], np.float64)
+    for i in range(out.shape[0]):
+        y = i + top
+        r, p = rows[y0 + y], row_weights[y0 + y]
+        for x in range(signal.shape[1]):
+            out[i, x] = 0.0
+            value = np.float64(signal[y, x])
+            if not math.isfinite(value):
+                continue
+            c = cell[y % py, x % px]
+            s, q = columns[x], column_weights[x]
+            w00, w01, w10, w11 = (1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q
+            noise = (
+                w00 * sigma[c, r, s]
+                + w01 * sigma[c, r, s + 1]
+                + w10 * sigma[c, r + 1, s]
+                + w11 * sigma[c, r + 1, s + 1]
+            )
+            mean = (
+                w00 * level[c, r, s]
+                + w01 * level[c, r, s + 1]
+                + w10 * level[c, r + 1, s]
+                + w11 * level[c, r + 1, s + 1]
+            )
+            if not abs(value - mean) > least * noise:
+                continue
+            middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
+            if count >= 3:
+                out[i, x] = (value - middle) / noise
