@@ -26,7 +26,7 @@ def make_result(
     """
     plan = prepared.plan
     unknown = _fill_single(plan, outputs)
-    coords = {name: stack.coords[name] for name in ("y", "x", "file") if name in stack.coords}
+    coords = {name: stack.coords[name].variable for name in ("y", "x", "file") if name in stack.coords}
     result = xr.Dataset({name: (("y", "x"), array) for name, array in outputs.items()}, coords=coords)
     there = np.maximum(outputs["signal"].size - frames[:, 2], 1)
     fraction = (frames[:, 0] + frames[:, 1]) / there

@@ -229,6 +229,7 @@ def test_a_master_has_the_temperature_of_its_group(tmp_path: Path) -> None:
     master = calibkit.combine(session.stack("dark 60 s"), reject="none")
     assert master.attrs["temperature"] == pytest.approx(-9.8)
     assert master.attrs["exposure"] == 60.0
+    assert set(master.coords) == {"y", "x", "file"}  # what frames differ in says nothing of a master
 
 
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:
