@@ -5,11 +5,11 @@ from __future__ import annotations
 from calibkit.simulate.camera import X_TRANS, Camera
 from calibkit.simulate.effects import EFFECTS
 from calibkit.simulate.frame import simulate_frame, simulate_stack
+from calibkit.simulate.ground_truth import session_truth, truth
 from calibkit.simulate.optics import DustShadow, Optics, Reflection, random_dust
 from calibkit.simulate.samples import sample_session
 from calibkit.simulate.session import FrameSet, write_session
 from calibkit.simulate.sky import Lamp, Sky
-from calibkit.simulate.truth import session_truth, truth
 
 __all__ = [
     "EFFECTS",

@@ -23,10 +23,10 @@ from calibkit.simulate.camera import Camera
 from calibkit.simulate.detector import Detector
 from calibkit.simulate.files import header_cards, write_frame
 from calibkit.simulate.frame import START, cadence, light_on, moves, scene_of, take
+from calibkit.simulate.ground_truth import SIDECAR, fingerprint
 from calibkit.simulate.optics import Optics
 from calibkit.simulate.parameters import to_json
 from calibkit.simulate.sky import Lamp, Sky
-from calibkit.simulate.truth import SIDECAR, fingerprint
 
 #: Folders that are not finished yet begin so; older ones than this many seconds were left by a killed process.
 PARTIAL, _STALE = ".partial-", 3600.0
