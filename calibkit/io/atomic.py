@@ -69,8 +69,9 @@ class PartFile:
         """Bring everything to the disk and give the file its name."""
         try:
             os.fsync(self._file.fileno())
+            if fcntl is None:
+                self._file.close()  # elsewhere it stays open, because the lock keeps other runs from tidying it up
             if overwrite:
-                self._file.close()
                 self.path.replace(self._target)
             else:
                 _name_once(self.path, self._target)
@@ -117,7 +118,7 @@ def part_file(target: Path, *, overwrite: bool) -> Iterator[PartFile]:
 
 def _open_part(target: Path) -> PartFile:
     while True:
-        part = PartFile(target.parent / f".{target.name[:60]}.{secrets.token_hex(4)}{PART}", target)
+        part = PartFile(target.parent / f".{target.name[:40]}.{secrets.token_hex(4)}{PART}", target)
         if part.there:
             return part
         part.close()
