@@ -164,7 +164,8 @@ def _done(attrs: dict[str, Any], frames: Any) -> Iterator[tuple[str, Any, str]]:
     yield "DARKSCAL", provenance.last(darks, "scale"), "factor on the dark"
     yield "REJFRAC", provenance.last(steps, "rejected_fraction"), "part of the samples rejected"
     levels = attrs.get("channel_level")
-    if isinstance(levels, dict) and levels:
+    of_a_flat = attrs.get("kind") not in ("bias", "dark", "flat dark")  # which have levels of their own
+    if isinstance(levels, dict) and levels and of_a_flat:
         yield "FLATNORM", float(np.mean(list(levels.values()))), "[adu] level that the flat was divided by"
         for name, level in levels.items() if len(levels) > 1 else ():
             yield f"FNORM_{name}"[:8], float(level), f"[adu] level of channel {name}"
