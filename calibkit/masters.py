@@ -62,7 +62,7 @@ def master_dark(
     stack: xr.DataArray,
     *,
     bias: xr.Dataset | None = None,
-    hot_sigma: float | None = 5.0,
+    hot_sigma: float | None = 3.8,
     temperature_tolerance: float = TEMPERATURE_TOLERANCE,
     **options: Any,
 ) -> xr.Dataset:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from calibkit.calibration import checks
+from calibkit.calibration.checks import check_temperature
 from calibkit.errors import MismatchError, SettingError
 from calibkit.meta import frame_value
 from calibkit.session.tolerances import Tolerances
@@ -48,9 +48,7 @@ def dark_scales(
         raise MismatchError(msg)
     unknown = []
     if number is None:
-        unknown += checks.check_temperature(
-            dark, light, name, subject=subject, tolerance=temperature_tolerance
-        )
+        unknown += check_temperature(dark, light, name, subject=subject, tolerance=temperature_tolerance)
     if number is not None:
         return np.full(frames, number), unknown
     have, want = frame_value(dark, "exposure"), _exposures(light)

@@ -11,8 +11,15 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
-from calibkit.calibration import checks
 from calibkit.calibration.bands import run_lazily, run_now
+from calibkit.calibration.checks import (
+    check_camera,
+    check_frame,
+    check_master,
+    check_tolerance,
+    cover,
+    values_of,
+)
 from calibkit.calibration.dark import dark_scales, same_bias
 from calibkit.calibration.noise_terms import noise_terms
 from calibkit.calibration.recipe import REPAIR_REACHES, SMOOTH_REACHES, Recipe
@@ -122,8 +129,8 @@ def calibrate(
     >>> lights = calibkit.open_stack("lights/*.fit")  # doctest: +SKIP
     >>> calibkit.calibrate(lights, bias=bias, dark=dark, flat=flat, dark_scale="exposure")  # doctest: +SKIP
     """
-    light = checks.check_frame(light, "calibrate")
-    checks.check_tolerance(temperature_tolerance)
+    light = check_frame(light, "calibrate")
+    check_tolerance(temperature_tolerance)
     cell, channels = channel_index(light)
     stack = light if "frame" in light.dims else light.expand_dims("frame")
     steps: list[dict[str, Any]] = []
@@ -178,9 +185,9 @@ def calibrate(
 
 def _fitting(master: object, light: xr.DataArray, name: str) -> tuple[xr.Dataset, list[str]]:
     """The part of *master* on the light's pixels, and what could not be compared."""
-    master = checks.check_master(master, name)
-    unknown = checks.check_camera(master, light, name, gain=name != "flat")
-    return checks.cover(master, light, name), unknown
+    master = check_master(master, name)
+    unknown = check_camera(master, light, name, gain=name != "flat")
+    return cover(master, light, name), unknown
 
 
 def _refuse_second_bias(light: xr.DataArray, dark: xr.Dataset | None) -> None:
@@ -206,7 +213,7 @@ def _check_flat(flat: xr.Dataset, light: xr.DataArray, *, has_offset: bool) -> N
             "calibkit.master_flat, which takes an already combined flat as well"
         )
         raise MismatchError(msg)
-    have, want = checks.values_of(flat, "filter"), checks.values_of(light, "filter")
+    have, want = values_of(flat, "filter"), values_of(light, "filter")
     if have.size and want.size and {filter_key(f) for f in have} != {filter_key(f) for f in want}:
         msg = (
             f"the flat was taken through filter {', '.join(have)} and the light through {', '.join(want)}; dust and "
@@ -249,7 +256,7 @@ def _defect_flags(defects: Any, light: xr.DataArray) -> Any:
             f"('y', 'x'); found {type(defects).__name__}"
         )
         raise SettingError(msg)
-    return checks.cover(flags.to_dataset(name="signal"), light, "defect map")["signal"].data
+    return cover(flags.to_dataset(name="signal"), light, "defect map")["signal"].data
 
 
 def _arrays(bias: Any, dark: Any, flat: Any, defects: Any) -> dict[str, Any]:

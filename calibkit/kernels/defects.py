@@ -8,6 +8,9 @@ import numpy as np
 
 from calibkit.kernels._jit import kernel
 
+#: Median of the neighbours and smooth level agree within so many sigma: three times what noise makes of it.
+_AGREE = 0.8
+
 
 @kernel
 def sort_values(values, count):
@@ -47,9 +50,9 @@ def local_median(signal, taps, rings, a, b, y, x, values):
 def stand_out(
     signal, cell, taps, rings, rows, row_weights, columns, column_weights, level, sigma, least, top, y0, out
 ):
-    """Write into *out* by how many sigma a pixel lies above the median of its neighbours, 0 for ordinary ones.
+    """Write into *out* by how many sigma a pixel lies above its surroundings, 0 for ordinary ones.
 
-    Only pixels that lie *least* sigma from the smooth level are looked at closely.
+    Only pixels that lie *least* sigma from the smooth level are compared with the median of their neighbours too.
 
     Parameters
     ----------
@@ -91,5 +94,8 @@ def stand_out(
             if not abs(value - mean) > least * noise:
                 continue
             middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
-            if count >= 3:
-                out[i, x] = (value - middle) / noise
+            if count < 3:
+                continue
+            # The median of some 20 pixels is noisier than the smooth level, so that it only speaks where they differ.
+            reference = mean if abs(middle - mean) < _AGREE * noise else middle
+            out[i, x] = (value - reference) / noise
