@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 
 from calibkit.cfa.pattern import MONO_CHANNEL, Pattern
 from calibkit.errors import SettingError
@@ -180,16 +181,18 @@ class Camera:
         object.__setattr__(self, "pattern", Pattern(self.pattern).text)
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and low <= value <= high) or value == _INF:
+            if not (isinstance(value, Real) and low <= value <= high) or value == _INF:
                 msg = f"{name}={value!r}: a number from {low:g} to {high:g} is allowed"
                 raise SettingError(msg)
+            whole = name in ("bit_depth", "bad_columns")
+            if whole and int(value) != value:
+                msg = f"{name}={value!r}: a whole number is allowed"
+                raise SettingError(msg)
+            object.__setattr__(self, name, int(value) if whole else float(value))
         for name, allowed in (("glow_corner", _CORNERS), ("roworder", ("TOP-DOWN", "BOTTOM-UP"))):
             if getattr(self, name) not in allowed:
                 msg = f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}"
                 raise SettingError(msg)
-        if int(self.bit_depth) != self.bit_depth:
-            msg = f"bit_depth={self.bit_depth!r}: a whole number of bits is allowed"
-            raise SettingError(msg)
         unknown = set(self.responses) - set(RESPONSES)
         if unknown:
             msg = f"responses for {sorted(unknown)}: allowed letters are {', '.join(RESPONSES)}"
@@ -203,7 +206,7 @@ class Camera:
     @property
     def white(self) -> int:
         """Largest number of the converter."""
-        return 2 ** int(self.bit_depth) - 1
+        return 2**self.bit_depth - 1
 
     @property
     def saturation(self) -> float:

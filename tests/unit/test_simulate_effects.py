@@ -228,6 +228,18 @@ def test_cameras_that_cannot_be_are_refused(field: dict) -> None:
         Camera(**field)
 
 
+def test_numbers_may_be_of_any_type() -> None:
+    plain = {"offset": 500, "gain": 2, "read_noise": 8, "full_well": 60000, "row_offsets": 1}
+    frames = [
+        simulate_frame(
+            Camera(shape=(9, 12), **{name: kind(value) for name, value in plain.items()}), kind="dark"
+        )
+        for kind in (int, float, np.float32, np.int64)
+    ]
+    for frame in frames[1:]:
+        assert frame.identical(frames[0])
+
+
 def test_a_stack_of_nothing_is_refused() -> None:
     with pytest.raises(SettingError, match="one frame or more"):
         simulate_stack(ALL, 0, kind="bias")
