@@ -16,6 +16,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -593,5 +594,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 def open_image(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
     """One image from a file: a result of calibkit with its variance and flags, or a frame."""
     from calibkit.frames import open_stack
+    from calibkit.io.result_file import open_own
 
-    return open_stack([path]).isel(frame=0)
+    result = open_own(Path(path))
+    return open_stack([path]).isel(frame=0) if result is None else result[["signal", "variance", "flags"]]
