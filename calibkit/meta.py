@@ -29,7 +29,10 @@ FRAME_COORDS: dict[str, tuple[str, Any]] = {
 KINDS = ("bias", "dark", "flat", "flat dark", "light")
 
 #: Attributes that describe the camera and go from the frames into every result made of them.
-CAMERA_ATTRS = ("units", "camera", "cfa", "saturation", "pedestal", "black", "binning", "read_noise", "roworder")
+CAMERA_ATTRS = (
+    *("units", "camera", "cfa", "saturation", "pedestal", "black", "binning", "read_noise", "roworder"),
+    "header",  # of the first frame: what still holds of it goes into the file of the result
+)
 
 
 def known(value: object) -> bool:

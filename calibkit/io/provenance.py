@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import xarray as xr
 from calibkit.errors import FrameFileError
 from calibkit.progress import Progress, silent
 
+#: Characters of text in one HISTORY card.
+_CARD_TEXT = 72
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
@@ -90,22 +93,30 @@ def _with_digests(step: dict[str, Any], digests: dict[str, str]) -> dict[str, An
 def history(provenance: Iterable[dict[str, Any]]) -> list[str]:
     """Lines for the HISTORY of a header: each step, its settings, its inputs with their digests.
 
+    Each is ASCII and short enough for one card; of the inputs the names without their folders are given.
+
     Examples
     --------
-    >>> history([{"step": "combine", "method": "mean", "n_frames": 2, "inputs": ["a.fit", "b.fit"]}])
-    ['1. combine: method = mean, n_frames = 2', '   input a.fit', '   input b.fit']
+    >>> history([{"step": "combine", "method": "mean", "n_frames": 2, "inputs": ["n/a.fit", "n/ä.fit"]}])
+    ['1. combine: method = mean, n_frames = 2', ' input a.fit', ' input \\\\xe4.fit']
     """
-    lines = []
+    lines: list[str] = []
     for number, step in enumerate(provenance, start=1):
         settings = {k: v for k, v in step.items() if k not in ("step", "inputs", "sha256")}
         text = ", ".join(f"{key} = {_brief(value)}" for key, value in settings.items() if value is not None)
-        lines.append(f"{number}. {step.get('step', '?')}" + (f": {text}" if text else ""))
+        lines += _wrapped(f"{number}. {step.get('step', '?')}" + (f": {text}" if text else ""))
         digests = step.get("sha256", {})
         for name in step.get("inputs", ()):
-            lines.append(f"   input {name}")
-            if name in digests:
-                lines.append(f"   sha256 {digests[name]}")
+            lines += _wrapped(f" input {Path(name).name}")
+            lines += [f" sha256 {digests[name]}"] if name in digests else []
     return lines
+
+
+def _wrapped(line: str) -> list[str]:
+    plain = line.encode("ascii", "backslashreplace").decode("ascii")
+    return textwrap.wrap(
+        plain, _CARD_TEXT, subsequent_indent="   ", drop_whitespace=False, break_on_hyphens=False
+    )
 
 
 def last(provenance: Iterable[dict[str, Any]], key: str) -> Any:

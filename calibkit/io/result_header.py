@@ -26,13 +26,12 @@ _IMAGE_TYPE = {"bias": "Bias", "dark": "Dark", "flat": "Flat", "flat dark": "Fla
 _CAMERA = re.compile(
     r"(TELESCOP|OBSERVER|OBSERVAT|SITENAME|SITELAT|SITELONG|SITEELEV|(LAT|LONG|ALT)-OBS|LATITUDE|LONGITUD"
     r"|FOCALLEN|FOCRATIO|APTDIA|APTAREA|APERTURE|[XY]PIXSZ|PIXSIZE[12]|READOUTM|READMODE|OFFSET|SET-TEMP"
-    r"|FOCNAME|FOCUSPOS|FOCPOS|FOCUSSZ|FOCTEMP|FWHEEL|ROTNAME|ROTATOR|ROTATANG|USBLIMIT|MAKE|MODEL|CREATOR"
-    r"|DATE-LOC)$"
+    r"|FWHEEL|USBLIMIT|MAKE|MODEL|CREATOR)$"
 )
 #: What holds only of a picture of the sky.
 _SKY = re.compile(
     r"(OBJECT|RA|DEC|OBJCT(RA|DEC|ROT|ALT|AZ)|CENTALT|CENTAZ|AIRMASS|EQUINOX|EPOCH|RADESYS|RADECSYS|PIERSIDE"
-    r"|TIMESYS|WCSAXES|WCSNAME|LONPOLE|LATPOLE)$"
+    r"|TIMESYS|WCSAXES|WCSNAME|LONPOLE|LATPOLE|FOCNAME|FOCUSPOS|FOCPOS|FOCUSSZ|FOCTEMP|ROTNAME|ROTATOR|ROTATANG)$"
 )
 #: A world coordinate system over two axes, SIP distortion included.
 _WCS = re.compile(
@@ -93,7 +92,7 @@ def primary_header(result: xr.Dataset) -> Header:
             text = _ascii(comment) if not (isinstance(value, str) and len(value) + len(comment) > 60) else ""
             header[keyword] = (value, text)
     for line in [f"calibkit {calibkit.__version__}", *provenance.history(result.attrs.get("provenance", []))]:
-        header.add_history(line.encode("ascii", "backslashreplace").decode("ascii").replace("\n", " "))
+        header.add_history(line)
     return header
 
 
@@ -164,8 +163,7 @@ def _done(attrs: dict[str, Any], frames: Any) -> Iterator[tuple[str, Any, str]]:
     yield "DARKSCAL", provenance.last(darks, "scale"), "factor on the dark"
     yield "REJFRAC", provenance.last(steps, "rejected_fraction"), "part of the samples rejected"
     levels = attrs.get("channel_level")
-    of_a_flat = attrs.get("kind") not in ("bias", "dark", "flat dark")  # which have levels of their own
-    if isinstance(levels, dict) and levels and of_a_flat:
+    if isinstance(levels, dict) and levels and attrs.get("kind") == "flat":  # other masters have levels too
         yield "FLATNORM", float(np.mean(list(levels.values()))), "[adu] level that the flat was divided by"
         for name, level in levels.items() if len(levels) > 1 else ():
             yield f"FNORM_{name}"[:8], float(level), f"[adu] level of channel {name}"
