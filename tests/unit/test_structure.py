@@ -35,6 +35,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+MODULES = {module_name(path): path for path in FILES}
+
+
 def layer(path: Path) -> str:
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py").replace("__main__", "cli")
     return first if first in {"state", "panels", "cli"} else "science"
@@ -55,8 +58,9 @@ def imports(path: Path, *, top_level_only: bool = False) -> frozenset[str]:
             if node.level:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base]).rstrip(".")
-            found.add(base)
-            found.update(f"{base}.{alias.name}" for alias in node.names)
+            for alias in node.names:  # a module taken from its package, or a name taken from a module
+                full = f"{base}.{alias.name}"
+                found.add(full if full in MODULES else base)
     return frozenset(found)
 
 
@@ -82,14 +86,9 @@ def test_imports_point_down_only() -> None:
 
 
 def test_no_import_circle() -> None:
-    modules = {module_name(path): path for path in FILES}
     graph = {
-        name: {
-            target
-            for target in imports(path, top_level_only=True)
-            if target in modules and target not in {name, "calibkit"}
-        }
-        for name, path in modules.items()
+        name: (imports(path, top_level_only=True) & MODULES.keys()) - {name, "calibkit"}
+        for name, path in MODULES.items()
     }
     done: set[str] = set()
 
