@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 
@@ -58,6 +59,9 @@ class Workspace:
         self.scatter = np.empty(chunk)
         self.value = np.empty(chunk)
         self.work = np.empty(chunk)
+        self.marks = np.empty(chunk, np.bool_)
+        double = dtype == np.float64
+        self.sums = tuple(np.empty(512, np.float64 if double else np.float32) for _ in range(2))
 
     def chunks(self, rows: int, width: int) -> list[tuple[int, int]]:
         """(offset, size) of the chunks of a band."""
@@ -78,6 +82,8 @@ class BandCombiner:
         self.plan = plan
         self.work = Workspace(plan, plan.working_dtype(dtype, flagged=flagged), width)
         self.width = width
+        module, _, name = plan.rejection.kernel.partition(".")
+        self._kernel = getattr(import_module(f"calibkit.kernels.{module}"), name) if module else None
         self._channel: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.empty(0, np.uint8))
 
     def combine(
@@ -130,7 +136,7 @@ class BandCombiner:
         plan, work = self.plan, self.work
         count, first, last = work.count, work.first, work.last
         x, x_offset, missing = self._load(values, flags, channel, offset, size, frames)
-        rejecting = plan.rejection.kernel != ""
+        rejecting = self._kernel is not None
         complete = missing == 0
         if complete:
             count[:size] = plan.n_frames
@@ -142,9 +148,9 @@ class BandCombiner:
         if not complete:
             samples.count_present(work.s, size, count)
         if complete:
-            samples.moments(x, x_offset, size, count, True, work.mean, work.scatter)
+            samples.moments(x, x_offset, size, count, True, *work.sums, work.mean, work.scatter)
         else:
-            samples.moments(work.s, 0, size, count, False, work.mean, work.scatter)
+            samples.moments(work.s, 0, size, count, False, *work.sums, work.mean, work.scatter)
         stacking.open_window(size, count, first, last)
         if rejecting:
             self._reject(x, x_offset, channel, offset, size)
@@ -217,28 +223,25 @@ class BandCombiner:
 
     def _reject(self, x: np.ndarray, x_offset: int, channel: np.ndarray, offset: int, size: int) -> None:
         """Narrow the windows by the rejection method."""
-        from calibkit.kernels import rejection, rejection_noise, rejection_robust
-
         plan, work = self.plan, self.work
-        module, name = plan.rejection.kernel.split(".")
-        kernel = getattr(
-            {"rejection": rejection, "rejection_robust": rejection_robust}.get(module, rejection_noise), name
-        )
+        kernel = self._kernel
         head = (work.s, size, work.count, work.mean, work.scatter, work.first, work.last)
         limits = (plan.low, plan.high, plan.iterations, plan.keep)
         match plan.rejection.name:
             case "sigma" | "mean_sigma":
-                kernel(*head, *limits, plan.rejection.name == "mean_sigma")
+                kernel(*head, *limits, plan.rejection.name == "mean_sigma", work.marks)
             case "gesd":
                 kernel(*head, *self._critical(size), plan.keep)
-            case "averaged_sigma":
+            case "averaged_sigma" | "winsorized":
                 kernel(*head, *limits, work.work)
             case "noise_model":
                 noise = plan.noise
                 if noise.same_in_all_frames:
                     kernel(*head, *limits, noise.floor[0], noise.slope[0], noise.zero[0], channel, offset)
                 else:
-                    rejection_noise.reject_frame_noise(
+                    from calibkit.kernels.rejection_noise import reject_frame_noise
+
+                    reject_frame_noise(
                         x,
                         x_offset,
                         work.s,

@@ -88,7 +88,7 @@ REJECTIONS: dict[str, Rejection] = {
         Rejection(
             "mad",
             "MAD sigma",
-            "rejection_robust.reject_mad",
+            "rejection_mad.reject_mad",
             3,
             3,
             *_SIGMAS,
@@ -100,7 +100,7 @@ REJECTIONS: dict[str, Rejection] = {
         Rejection(
             "winsorized",
             "winsorized sigma",
-            "rejection_robust.reject_winsorized",
+            "rejection_winsor.reject_winsorized",
             3,
             3,
             *_SIGMAS,
@@ -112,7 +112,7 @@ REJECTIONS: dict[str, Rejection] = {
         Rejection(
             "linear_fit",
             "line through the sorted samples",
-            "rejection_robust.reject_line",
+            "rejection_line.reject_line",
             5,
             5,
             "mean absolute residuals below the line",

@@ -77,9 +77,38 @@ def reject_percentile(s, size, count, mean, scatter, first, last, low, high, ite
 
 
 @kernel
-def reject_sigma(s, size, count, mean, scatter, first, last, low, high, iterations, keep, about_mean):
-    """Kappa-sigma clipping about the median, or the mean, with the standard deviation (divisor k − 1)."""
+def suspects(s, size, count, mean, scatter, low, high, about_mean, out):
+    """Whether any sample of a pixel lies beyond *low* or *high* standard deviations of the centre."""
+    n = s.shape[0]
+    lowest = s[0]
+    highest = s[n - 1]
+    lower = s[(n - 1) // 2]
+    upper = s[n // 2]
+    complete = True
     for i in range(size):
+        complete = complete and count[i] == n
+    if not complete:
+        for i in range(size):
+            out[i] = True
+        return
+    for i in range(size):
+        centre = mean[i] if about_mean else 0.5 * (np.float64(lower[i]) + np.float64(upper[i]))
+        sigma = np.sqrt(scatter[i]) * 0.999999  # what is close is looked at again
+        under = centre - np.float64(lowest[i]) > low * sigma
+        over = np.float64(highest[i]) - centre > high * sigma
+        out[i] = under | over
+
+
+@kernel
+def reject_sigma(s, size, count, mean, scatter, first, last, low, high, iterations, keep, about_mean, out):
+    """Kappa-sigma clipping about the median, or the mean, with the standard deviation (divisor k − 1).
+
+    ``out`` is an array to work in.
+    """
+    suspects(s, size, count, mean, scatter, low, high, about_mean, out)
+    for i in range(size):
+        if not out[i]:
+            continue
         a = 0
         b = count[i]
         m = mean[i]
@@ -127,6 +156,31 @@ def reject_left_out(s, size, count, mean, scatter, first, last, low, high, itera
 
 
 @kernel
+def gesd_window(s, i, count, limits, keep):
+    """`reject_gesd` for one pixel, with sums taken afresh at every step."""
+    a = 0
+    b = count
+    first = 0
+    last = count
+    for limit in limits:
+        k = b - a
+        if limit == 0.0 or k <= max(keep, 2):
+            break
+        m, variance = spread(s, i, a, b)
+        under = m - np.float64(s[a, i])
+        over = np.float64(s[b - 1, i]) - m
+        outlying = max(under, over) ** 2 > limit * variance
+        if under > over:
+            a += 1
+        else:
+            b -= 1
+        if outlying:
+            first = a
+            last = b
+    return first, last
+
+
+@kernel
 def reject_gesd(s, size, count, mean, scatter, first, last, critical, row, keep):
     """Rosner's generalised extreme Studentised deviate test.
 
@@ -135,39 +189,55 @@ def reject_gesd(s, size, count, mean, scatter, first, last, critical, row, keep)
     limit says how many are outliers.
     """
     block = 256
-    a = np.empty(block, np.int32)
-    b = np.empty(block, np.int32)
+    a = np.empty(block, np.uint32)
+    b = np.empty(block, np.uint32)
+    best_a = np.empty(block, np.uint32)
+    best_b = np.empty(block, np.uint32)
     m = np.empty(block)
     q = np.empty(block)
-    whole = np.empty(block)
+    rough = np.empty(block, np.bool_)
+    n = s.shape[0]
     for start in range(0, size, block):
         width = min(block, size - start)
+        complete = True
         for i in range(width):
-            k = count[start + i]
-            a[i] = 0
-            b[i] = k
-            m[i] = mean[start + i] if k > 1 else 0.0
-            q[i] = scatter[start + i] * (k - 1) if k > 1 else 0.0
-            whole[i] = q[i]
-        for j in range(critical.shape[1]):
+            complete = complete and count[start + i] == n
+        steps = 0
+        if complete:
+            limits = critical[row[start]]
+            while limits[steps] > 0.0 and n - steps > max(keep, 2):
+                steps += 1
             for i in range(width):
-                k = b[i] - a[i]
-                limit = critical[row[start + i], j]
-                if limit == 0.0 or k <= keep or k < 3 or not q[i] > 0.0:
-                    continue
+                a[i] = 0
+                b[i] = n - 1
+                best_a[i] = 0
+                best_b[i] = n - 1
+                m[i] = mean[start + i]
+                q[i] = scatter[start + i] * (n - 1)
+                rough[i] = False
+        for j in range(steps):
+            # without branches, since which end is further out cannot be foretold
+            k = n - j
+            limit = limits[j] / (k - 1)
+            share = 1.0 / (k - 1)
+            for i in range(width):
                 under = m[i] - np.float64(s[a[i], start + i])
-                over = np.float64(s[b[i] - 1, start + i]) - m[i]
+                over = np.float64(s[b[i], start + i]) - m[i]
                 lower = under > over
                 d = -under if lower else over
-                a[i] += lower
-                b[i] -= not lower
-                if d * d * (k - 1) > limit * q[i]:
-                    first[start + i] = a[i]
-                    last[start + i] = b[i]
-                # take the sample out of the mean and the sum of squares
-                m[i] -= d / (k - 1)
-                q[i] -= d * d * k / (k - 1)
-                if q[i] < 1e-9 * whole[i]:  # rounding would show: sum again
-                    m[i], variance = spread(s, start + i, a[i], b[i])
-                    q[i] = variance * (k - 2)
-                    whole[i] = q[i]
+                a[i] += np.uint32(lower)
+                b[i] -= np.uint32(not lower)
+                outlying = d * d > limit * q[i]
+                best_a[i] = a[i] if outlying else best_a[i]
+                best_b[i] = b[i] if outlying else best_b[i]
+                m[i] -= d * share
+                before = q[i]
+                q[i] -= d * d * k * share
+                rough[i] |= q[i] < 1e-9 * before
+        for i in range(width):
+            p = start + i
+            if not complete or rough[i]:
+                first[p], last[p] = gesd_window(s, p, count[p], critical[row[p]], keep)
+            else:
+                first[p] = best_a[i]
+                last[p] = best_b[i] + 1

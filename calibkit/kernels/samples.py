@@ -105,15 +105,15 @@ def count_present(s, size, count):
 
 
 @kernel
-def moments(x, offset, size, count, complete, mean, scatter):
+def moments(x, offset, size, count, complete, total, square, mean, scatter):
     """Mean and sample variance (divisor k − 1) of each pixel's samples, NaN where they do not exist.
 
     Sums are taken of the differences from the first sample, which must not be missing; so without
-    *complete* (no sample is missing anywhere) the samples must be sorted.
+    *complete* (no sample is missing anywhere) the samples must be sorted. ``total`` and ``square`` are
+    short arrays to sum in, of the precision that the samples deserve.
     """
-    width = 256
-    total = np.empty(width)
-    square = np.empty(width)
+    number = total.dtype.type
+    width = total.size
     for start in range(0, size, width):
         w = min(width, size - start)
         begin = offset + start
@@ -122,31 +122,23 @@ def moments(x, offset, size, count, complete, mean, scatter):
             total[i] = 0.0
             square[i] = 0.0
         if complete:
-            f = 0
-            while f < x.shape[0]:
+            for f in range(x.shape[0]):
                 row = x[f, begin : begin + w]
-                if f + 1 < x.shape[0]:  # two at a time, to go through the sums half as often
-                    following = x[f + 1, begin : begin + w]
-                    for i in range(w):
-                        d = np.float64(row[i]) - np.float64(zero[i])
-                        e = np.float64(following[i]) - np.float64(zero[i])
-                        total[i] += d + e
-                        square[i] += d * d + e * e
-                else:
-                    for i in range(w):
-                        d = np.float64(row[i]) - np.float64(zero[i])
-                        total[i] += d
-                        square[i] += d * d
-                f += 2
+                for i in range(w):
+                    d = number(row[i]) - number(zero[i])
+                    total[i] += d
+                    square[i] += d * d
         else:
             for f in range(x.shape[0]):
                 row = x[f, begin : begin + w]
                 for i in range(w):
-                    d = np.float64(row[i]) - np.float64(zero[i]) if row[i] < np.inf else 0.0
+                    d = number(row[i]) - number(zero[i]) if row[i] < np.inf else number(0.0)
                     total[i] += d
                     square[i] += d * d
         for i in range(w):
             k = count[start + i]
-            shift = total[i] / k
+            sum_of = np.float64(total[i])
+            shift = sum_of / k
             mean[start + i] = zero[i] + shift
-            scatter[start + i] = max(0.0, square[i] - total[i] * shift) / (k - 1) if k > 1 else np.nan
+            rest = max(0.0, np.float64(square[i]) - sum_of * shift)
+            scatter[start + i] = rest / (k - 1) if k > 1 else np.nan
