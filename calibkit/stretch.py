@@ -157,7 +157,7 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     -----
     Black is 2.8 robust standard deviations below the median, so that the background keeps its noise. With
     "asinh" and "mtf" white is the 99.98th percentile and the midtone brings the median to a brightness of
-    0.25. With "linear" white is the larger of the median + 12 σ and the 99.5th percentile.
+    0.25. With "linear" white is the median + 12 σ, but between the 99.5th and the 99.98th percentile.
     """
     if curve not in CURVES:
         msg = f"curve={curve!r}: allowed are {', '.join(map(repr, CURVES))}"
@@ -166,12 +166,10 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     values = values[np.isfinite(values)]
     if values.size == 0:
         return Levels(0.0, 1.0)
-    low, median, high, most, top = (float(q) for q in np.percentile(values, (0.0, 50.0, 99.5, 99.98, 100.0)))
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(values - median)))
+    low, high, most = (float(q) for q in np.percentile(values, (0.0, 99.5, 99.98)))
+    median, sigma = _centre_and_sigma(values)
     black = max(low, median + SHADOWS * sigma) if sigma else low
-    white = (
-        min(max(median + 12.0 * sigma, high), top) if curve == "linear" else max(most, median + 12.0 * sigma)
-    )
+    white = max(high, min(median + 12.0 * sigma, most)) if curve == "linear" else most
     if not white > black:  # all pixels are alike
         reach = max(abs(median) * 1e-3, 1e-6)
         return Levels(median - reach, median + reach)

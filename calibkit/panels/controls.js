@@ -53,15 +53,24 @@ function button(label, title, press) {
 
 /** A number that is taken when it is typed and left, or when Enter is pressed. */
 function number(label, title, take) {
-  const input = make("input", { type: "text", inputmode: "decimal", title, size: 9, onchange: () => {
-    const value = Number(input.value.replace("−", "-").replace(",", "."));
-    if (input.value.trim() !== "" && Number.isFinite(value)) take(value);
-    else input.value = shown;
-  } });
   let shown = "";
+  const read = () => {
+    const text = input.value.trim();
+    const value = Number(text.replace("−", "-").replace(",", "."));
+    if (text === shown) return;
+    if (text !== "" && Number.isFinite(value)) take(value);
+    else input.value = shown;
+  };
+  const enter = (event) => {
+    if (event.key !== "Enter") return;
+    read();
+    input.value = shown;
+  };
+  const input = make("input", { type: "text", inputmode: "decimal", title, size: 9, onchange: read, onkeydown: enter });
   const update = (value) => {
+    const typing = input.getRootNode().activeElement === input && input.value !== shown;
     shown = textOf(value);
-    if (input.getRootNode().activeElement !== input) input.value = shown;
+    if (!typing) input.value = shown;
   };
   return { element: make("label", { class: "ck-field" }, `${label} `, input), update };
 }

@@ -128,8 +128,8 @@ const CONTINUOUS = new Set(["mousemove", "pan", "pinch", "rotate", "wheel", "ran
 
 /** Collects what changes while the kernel is busy and sends it together once the last was worked off. */
 class Outbox {
-  constructor(model, view, encode) {
-    Object.assign(this, { model, view, encode, busy: false });
+  constructor(model, view, fail, encode) {
+    Object.assign(this, { model, view, fail, encode, busy: false });
     this.empty();
   }
 
@@ -178,10 +178,12 @@ class Outbox {
       if (!events.size && !calls.size && !Object.keys(settings).length) return;
       this.busy = true;
       this.empty();
-      this.model.send({
-        type: "changes", view: this.view,
-        events: this.encode([...events.values()]), settings, calls: [...calls.values()],
-      });
+      const message = { type: "changes", view: this.view, settings, calls: [...calls.values()] };
+      try {
+        this.model.send({ ...message, events: this.encode([...events.values()]) });
+      } catch {
+        this.fail("The kernel that this belongs to is gone: run its cell again.");
+      }
     });
   }
 }
@@ -229,7 +231,11 @@ async function open(model, element, fail, closers) {
   model.on("msg:custom", hear);
   closers.push(() => {
     model.off("msg:custom", hear);
-    model.send({ type: "closed", view: id });
+    try {
+      model.send({ type: "closed", view: id });
+    } catch {
+      // The kernel is gone, and with it whatever it kept for this view.
+    }
   });
   const [message, buffers] = await answer.then((reply) => {
     opened = true;
@@ -245,7 +251,7 @@ async function open(model, element, fail, closers) {
   element.append(box);
   const views = await add_document_standalone(built, box);
 
-  outbox = new Outbox(model, id, (events) => {
+  outbox = new Outbox(model, id, fail, (events) => {
     const references = new Map();
     for (const known of built._all_models.values()) {
       if (!built._new_models.has(known)) references.set(known, known.ref());

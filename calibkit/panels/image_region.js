@@ -9,7 +9,8 @@ function makeRegion({ view, plots, pictureView, moved }) {
   const now = () => [xr.start, xr.end, Math.min(yr.start, yr.end), Math.max(yr.start, yr.end)];
   const coversAll = ([a0, a1, b0, b1]) => {
     const [x0, x1, y0, y1] = facts.extent;
-    return a0 <= x0 && a1 >= x1 && b0 <= y0 && b1 >= y1;
+    const rounding = 0.25; // of a sensor pixel
+    return a0 <= x0 + rounding && a1 >= x1 - rounding && b0 <= y0 + rounding && b1 >= y1 - rounding;
   };
   let fixing = false;
   let asked = "";

@@ -203,6 +203,12 @@ export function attach(view) {
     divider.addEventListener("lostpointercapture", () => divider.removeEventListener("pointermove", move), { once: true });
   });
 
+  // Zoom where the pointer happens to be on the divider, too.
+  divider.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    pictureView.canvas_view.events_el.dispatchEvent(new WheelEvent("wheel", event));
+  });
+
   // ---- controls --------------------------------------------------------------------------------------------
 
   const change = (name) => (value) => {
