@@ -80,7 +80,7 @@ def find_defects(
     Notes
     -----
     Sigma is that of good pixels: measured in tiles of some 64 pixels, per channel, as the standard deviation of
-    what lies within 4 sigma of the median, so that neither hot pixels nor glow raise it. The reference of a pixel
+    what lies within 4 sigma of the mean, so that neither hot pixels nor glow raise it. The reference of a pixel
     is the smooth level between tiles, or where they differ the median of up to 24 neighbours of its channel, which is
     what Siril's cosmetic correction compares with [1]_.
     At 3.8 sigma 7 of 100 000 good pixels are taken for hot, and of those truly above 5 sigma nearly all are found.
@@ -193,7 +193,7 @@ def _unstable(dark: xr.Dataset, stands: np.ndarray, gain: float | None) -> np.nd
     if "variance" not in dark or count < _UNSTABLE_FRAMES:
         return np.zeros(stands.shape, bool)
     freedom = count - 1
-    limit = stats.chi2.isf(_UNSTABLE_CHANCE, freedom) / stats.chi2.median(freedom)
+    limit = stats.chi2.isf(_UNSTABLE_CHANCE, freedom) / freedom
     variance = np.asarray(dark["variance"].data)
     around = measure_surroundings(dark, variable="variance")
     expected = level_of_tiles(around, dark)

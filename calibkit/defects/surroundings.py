@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from calibkit.calibration.levels import sites_of
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
 from calibkit.flags import NO_DATA
@@ -33,7 +32,9 @@ class Surroundings:
 
 
 def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surroundings:
-    """Median and robust standard deviation of *variable* in tiles, each channel by itself."""
+    """Clipped mean and standard deviation of *variable* in tiles, each channel by itself."""
+    from calibkit.kernels.defects import tile_statistics
+
     cell, channels = channel_index(frame)
     data = frame[variable].data
     tile = tuple(
@@ -43,11 +44,8 @@ def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surr
     level = np.full((len(channels), rows.size, columns.size), np.nan)
     sigma = np.full_like(level, np.nan)
     for i, y0 in enumerate(rows.tolist()):
-        band = np.asarray(data[y0 : y0 + tile[0]], np.float32)
-        for j, x0 in enumerate(columns.tolist()):
-            block = band[:, x0 : x0 + tile[1]]
-            for c in range(len(channels)):
-                level[c, i, j], sigma[c, i, j] = _robust([block[site] for site in sites_of(cell, c)])
+        band = np.ascontiguousarray(data[y0 : y0 + tile[0]], np.float32)
+        tile_statistics(band, cell, columns, tile[1], _CLIP, level[:, i], sigma[:, i])
     for c in range(len(channels)):
         level[c], sigma[c] = _filled(level[c]), _filled(sigma[c])
         # Noise varies slowly; a median over tiles takes the scatter out of its estimate.
@@ -124,25 +122,6 @@ def _nodes(size: int, starts: np.ndarray, tile: int) -> tuple[np.ndarray, np.nda
     place = np.clip(np.interp(np.arange(size), centres, np.arange(starts.size)), 0, None)
     node = np.floor(place).astype(np.int64)
     return node, (place - node).astype(np.float64)
-
-
-def _robust(parts: list[np.ndarray]) -> tuple[float, float]:
-    """Median and standard deviation, clipped at 4 sigma until nothing changes."""
-    values = np.concatenate([part.ravel() for part in parts]).astype(np.float64)
-    values = values[np.isfinite(values)]
-    if values.size < 4:
-        return np.nan, np.nan
-    middle = float(np.median(values))
-    distance = np.abs(values - middle)
-    sigma = 1.4826 * float(np.median(distance))
-    if sigma == 0.0:  # more than half are equal, as in coarse whole numbers
-        sigma = float(np.std(values[distance <= np.quantile(distance, 0.98)]))
-    for _ in range(4):
-        new = float(np.sqrt(np.mean(distance[distance <= _CLIP * sigma] ** 2)))
-        if abs(new - sigma) <= 1e-3 * sigma:
-            break
-        sigma = new
-    return middle, sigma
 
 
 def _filled(grid: np.ndarray) -> np.ndarray:

@@ -61,6 +61,16 @@ def flag_pixels(light, saturation, bias_flags, dark_flags, more_flags, net, out)
 
 
 @kernel
+def _gather(own, other, width2, total, count):
+    """Add those of *other* that agree with *own*. Plain slices, so that it compiles to vector instructions."""
+    for j in range(own.size):
+        d = other[j] - own[j]
+        agrees = d * d <= width2[j]
+        total[j] += other[j] if agrees else np.float32(0.0)
+        count[j] += np.float32(1.0) if agrees else np.float32(0.0)
+
+
+@kernel
 def expect(net, width2, taps, top, out):
     """Mean of a pixel and those of its channel around it whose values agree with its own (sigma filter).
 
@@ -85,14 +95,27 @@ def expect(net, width2, taps, top, out):
                     break
                 if y + dy < 0 or y + dy >= height:
                     continue
-                other = net[y + dy]
-                start = b if dx >= 0 else b + (-dx - b + px - 1) // px * px * (b < -dx)
-                stop = width - dx if dx > 0 else width
-                for j in range(start, stop, px):
-                    d = other[j + dx] - own[j]
-                    agrees = d * d <= width2[i, j]
-                    total[j] += other[j + dx] if agrees else np.float32(0.0)
-                    count[j] += np.float32(1.0) if agrees else np.float32(0.0)
+                start = b if b + dx >= 0 else b + (-dx - b + px - 1) // px * px
+                stop = width - max(dx, 0)
+                if start >= stop:
+                    continue
+                here = slice(start, stop, px)
+                if px == 1:
+                    _gather(
+                        own[start:stop],
+                        net[y + dy, start + dx : stop + dx],
+                        width2[i, start:stop],
+                        total[start:stop],
+                        count[start:stop],
+                    )
+                else:
+                    _gather(
+                        own[here],
+                        net[y + dy, start + dx : stop + dx : px],
+                        width2[i, here],
+                        total[here],
+                        count[here],
+                    )
         for j in range(width):
             out[i, j] = total[j] / count[j]
 

@@ -13,6 +13,60 @@ _AGREE = 0.8
 
 
 @kernel
+def tile_statistics(band, cell, columns, width, clip, mean, sigma):
+    """Mean and standard deviation of each channel in the tiles of *band*, of what lies within *clip* sigma.
+
+    Parameters
+    ----------
+    band : array
+        Rows of one row of tiles, the first with the phase of ``cell[0]``.
+    columns : array
+        First columns of the tiles, whole cells; *width* is their width.
+    mean, sigma : arrays, (channel, tile)
+        Written to; NaN with fewer than four finite values.
+    """
+    py, px = cell.shape
+    values = np.empty(band.shape[0] * width, np.float64)
+    apart = np.empty(values.size, np.float64)
+    for t in range(columns.size):
+        for c in range(mean.shape[0]):
+            n = 0
+            for i in range(band.shape[0]):
+                for j in range(columns[t], columns[t] + width):
+                    if cell[i % py, j % px] == c and math.isfinite(band[i, j]):
+                        values[n] = band[i, j]
+                        n += 1
+            mean[c, t] = sigma[c, t] = math.nan
+            if n < 4:
+                continue
+            centre = np.median(values[:n])
+            for k in range(n):
+                apart[k] = abs(values[k] - centre)
+            spread = 1.4826 * np.median(apart[:n])
+            if spread == 0.0:  # more than half are equal, as in coarse whole numbers
+                total = 0.0
+                for k in range(n):
+                    total += apart[k]
+                spread = 1.2533 * total / n  # what it is of normal values' mean deviation
+            for _ in range(5):
+                count = 0
+                total = squares = 0.0
+                for k in range(n):
+                    d = values[k] - centre
+                    if abs(d) <= clip * spread:
+                        count += 1
+                        total += d
+                        squares += d * d
+                before = spread
+                shift = total / count
+                spread = math.sqrt(max(squares / count - shift * shift, 0.0))
+                centre += shift
+                if abs(before - spread) <= 1e-3 * spread:
+                    break
+            mean[c, t], sigma[c, t] = centre, spread
+
+
+@kernel
 def sort_values(values, count):
     """Sort the first *count* values in place (few of them: by insertion)."""
     for k in range(1, count):
