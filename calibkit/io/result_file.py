@@ -14,6 +14,7 @@ from calibkit.cfa import Pattern
 from calibkit.errors import FrameFileError, SettingError
 from calibkit.io import plain
 from calibkit.io.cards import BLOCK, Header, parse_header
+from calibkit.io.detect import read_magic
 from calibkit.memory import band_rows
 
 #: Name of the table and of its column.
@@ -150,6 +151,8 @@ def open_own(path: Path) -> xr.Dataset | None:
     FrameFileError
         The file cannot be read, is damaged, or was written by a newer version.
     """
+    if not read_magic(path).startswith(b"SIMPLE  ="):
+        return None
     try:
         with path.open("rb") as file:
             hdus = _hdus(file)
