@@ -20,10 +20,10 @@ from calibkit.combining.rejections import REJECTIONS, Rejection
 #: Methods of combination that differ in noise; a sum has that of the mean.
 SIMULATED = ("mean", "median", "minimum", "maximum")
 #: Limits that the table has, for the methods whose limits are standard deviations.
-LIMITS = (2.0, 2.5, 3.0, 4.0, 5.0)
-COUNTS = (*range(2, 21), 24, 25, 30, 31, 40, 41, 50, 51, 100, 101, 500, 501)
+LIMITS = (1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0)
+COUNTS = (*range(2, 17), 20, 21, 30, 31, 50, 51, 100, 101, 500, 501)
 #: Samples that an unforeseen setting is simulated with.
-LIVE_SAMPLES = 3_000_000
+LIVE_SAMPLES = 2_000_000
 LIVE_MOST = 100_000
 _LEVEL = 1000.0
 
@@ -147,19 +147,33 @@ def efficiency(
     keep: int | None = None,
 ) -> Efficiency:
     """What the rejection does to *n* good samples: from the table, or simulated for settings not in it."""
-    rejection = REJECTIONS[reject]
     if n < 2:
         return _NO_COST
-    usual = iterations in (None, rejection.iterations) and keep in (None, rejection.keep)
-    limits = (float(low), float(high))
-    if usual and (reject, *limits) in table():
-        return _between_counts(table()[reject, *limits], n)
-    grid = sorted(key[1] for key in table() if key[0] == reject)
-    if usual and low == high and len(grid) > 1 and grid[0] <= low <= grid[-1]:
-        at = int(np.clip(np.searchsorted(grid, low), 1, len(grid) - 1))
-        below, above = (_between_counts(table()[reject, g, g], n) for g in grid[at - 1 : at + 1])
-        return _mix(below, above, (low - grid[at - 1]) / (grid[at] - grid[at - 1]))
-    return _live(reject, min(n, COUNTS[-1] - n % 2), *limits, iterations, keep)
+    if not tabled(reject, low, high, iterations=iterations, keep=keep):
+        return _live(reject, min(n, COUNTS[-1] - n % 2), float(low), float(high), iterations, keep)
+    if (reject, low, high) in table():
+        return _between_counts(table()[reject, low, high], n)
+    grid = _grid(reject)
+    at = int(np.clip(np.searchsorted(grid, low), 1, len(grid) - 1))
+    below, above = (_between_counts(table()[reject, g, g], n) for g in grid[at - 1 : at + 1])
+    return _mix(below, above, (low - grid[at - 1]) / (grid[at] - grid[at - 1]))
+
+
+def tabled(
+    reject: str, low: float, high: float, *, iterations: int | None = None, keep: int | None = None
+) -> bool:
+    """Whether the table answers for these settings."""
+    rejection = REJECTIONS[reject]
+    if iterations not in (None, rejection.iterations) or keep not in (None, rejection.keep):
+        return False
+    grid = _grid(reject)
+    between = low == high and len(grid) > 1 and grid[0] <= low <= grid[-1]
+    return between or (reject, low, high) in table()
+
+
+def _grid(reject: str) -> list[float]:
+    """Limits that the table has for a method, the same below and above."""
+    return sorted(low for name, low, high in table() if name == reject and low == high)
 
 
 @lru_cache(maxsize=512)
@@ -183,4 +197,7 @@ def _between_counts(entries: dict[int, Efficiency], n: int) -> Efficiency:
 
 
 def _mix(a: Efficiency, b: Efficiency, share: float) -> Efficiency:
-    return Efficiency(*((1 - share) * getattr(a, name) + share * getattr(b, name) for name in NAMES))
+    mixed = {name: (1 - share) * getattr(a, name) + share * getattr(b, name) for name in NAMES}
+    if a.false > 0 and b.false > 0:  # what is lost falls steeply with the limit
+        mixed["false"] = float(a.false ** (1 - share) * b.false**share)
+    return Efficiency(**mixed)

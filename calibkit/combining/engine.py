@@ -108,10 +108,13 @@ def combine(
     ================ ========== ==================================================================
 
     ``percentile`` and ``averaged_sigma`` leave pixels alone whose level is not above zero. Where more than
-    half of the samples are equal, ``mad`` takes the mean absolute deviation instead. ``winsorized`` and
-    ``linear_fit`` are Siril's definitions but for three points: the most deviant samples go first when only
-    *keep* may stay (in Siril the first frames go), computation is in double precision, and pulled-in samples
-    are not rounded to whole numbers. Siril's GESD test stops at the first sample that passes; Rosner's does not.
+    half of the samples are equal, ``mad`` takes the mean absolute deviation instead.
+
+    ``sigma``, ``winsorized`` and ``linear_fit`` are as in Siril, and give the same but for this: when only *keep*
+    samples may stay the most deviant go first, while Siril takes the frames in order and counts those that went
+    in earlier rounds twice; the line is fitted afresh in each round, while Siril 1.0.6 keeps the mean and variance
+    of the first round's ranks; samples of 16 bits are not rounded while they are pulled in. ``gesd`` is Rosner's
+    test; Siril's drops samples even where no step of the test passes.
 
     The variance is that of the *method*: the scatter of the kept samples over their number, times what
     the rejection and the combination cost, which a simulation has measured (a median of many samples costs

@@ -11,7 +11,7 @@ import xarray as xr
 from calibkit import meta
 from calibkit.cfa import channel_index
 from calibkit.combining.choose import choose_rejection
-from calibkit.combining.efficiency import efficiency
+from calibkit.combining.efficiency import efficiency, tabled
 from calibkit.combining.noise_model import detector_of, sample_noise
 from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, coefficients, measure
 from calibkit.combining.plan import METHODS, Noise, Plan
@@ -23,7 +23,7 @@ from calibkit.combining.weights import frame_weights
 from calibkit.errors import SettingError
 from calibkit.progress import Progress
 
-#: Factors of the variance are computed for at most so many numbers of samples, and interpolated.
+#: Factors of the variance are looked up for at most so many numbers of samples, and interpolated.
 _FACTOR_COUNTS = 64
 
 
@@ -196,9 +196,14 @@ def _variance_factors(
         name = "noise_model"
         low, high = (min(limit * ratio, 50.0) if np.isfinite(ratio) else 50.0 for limit in (low, high))
         low, high = round(low, 2), round(high, 2)
-        if min(low, high) > 5.0:
-            name = "none"
-    known = np.unique(np.linspace(1, n, min(n, _FACTOR_COUNTS)).round().astype(int))
+        if min(low, high) > 5.0:  # as good as none
+            name, low, high, iterations, keep = "none", 0.0, 0.0, 0, 1
+    usual = tabled(name, low, high, iterations=iterations, keep=keep)
+    known = (
+        np.unique(np.linspace(1, n, min(n, _FACTOR_COUNTS)).round().astype(int))
+        if usual
+        else np.unique([max(1, n // 2), n])
+    )
     pairs = np.array(
         [
             efficiency(name, int(k), low, high, iterations=iterations, keep=keep).variance_factors(method)

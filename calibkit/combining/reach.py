@@ -187,7 +187,7 @@ def _sides(rejection: Rejection, n: int, low: float, high: float, keep: int) -> 
     if rejection.name == "none" or n <= keep or n < 3:
         return False, False
     if rejection.name == "minmax":
-        return low > 0, high > 0
+        return (low > 0, high > 0) if n - keep >= 2 or low + high <= n - keep else (False, False)
     if rejection.name == "gesd":
         enough = int(low * n + 1e-9) >= 1
         return enough, enough

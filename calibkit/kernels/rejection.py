@@ -58,10 +58,9 @@ def reject_extremes(s, size, count, mean, scatter, first, last, low, high, itera
         drop_low = n_low
         drop_high = n_high
         while drop_low + drop_high > max(0, count[i] - keep):
-            if drop_low > drop_high:
-                drop_low -= 1
-            else:
-                drop_high -= 1
+            less = max(drop_low, drop_high) - 1  # evenly, so that the middle stays the middle
+            drop_low = min(drop_low, less)
+            drop_high = min(drop_high, less)
         first[i] = drop_low
         last[i] = count[i] - drop_high
 
@@ -70,7 +69,7 @@ def reject_extremes(s, size, count, mean, scatter, first, last, low, high, itera
 def reject_percentile(s, size, count, mean, scatter, first, last, low, high, iterations, keep):
     """Drop samples more than the fraction *low* under or *high* over the median, where that is positive."""
     for i in range(size):
-        if count[i] > keep:
+        if count[i] > max(keep, 2):
             centre = middle(s, i, 0, count[i])
             if centre > 0.0:
                 first[i], last[i] = trim(s, i, 0, count[i], centre, low * centre, high * centre, keep)
@@ -115,7 +114,7 @@ def reject_sigma(s, size, count, mean, scatter, first, last, low, high, iteratio
         variance = scatter[i]
         for iteration in range(iterations):
             k = b - a
-            if k <= keep:
+            if k <= max(keep, 2):
                 break
             if iteration > 0:
                 m, variance = spread(s, i, a, b)

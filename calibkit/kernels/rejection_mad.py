@@ -105,7 +105,7 @@ def reject_mad(s, size, count, mean, scatter, first, last, low, high, iterations
             b = count[p]
             for iteration in range(iterations):
                 k = b - a
-                if k <= keep:
+                if k <= max(keep, 2):
                     break
                 c = centre[i]
                 sigma = MAD_TO_SIGMA * np.float64(found[i])

@@ -40,7 +40,7 @@ def reject_noise(
         c = channel[offset + i]
         for _ in range(iterations):
             k = b - a
-            if k <= keep:
+            if k <= max(keep, 2):
                 break
             centre = middle(s, i, a, b)
             sigma = np.sqrt(floor[c] + slope[c] * max(centre - zero[c], 0.0))
@@ -65,7 +65,7 @@ def reject_frame_noise(
     kept = np.empty(n, s.dtype)
     for i in range(size):
         total = count[i]
-        if total <= keep:
+        if total <= max(keep, 2):
             continue
         c = channel[offset + i]
         centre = middle(s, i, 0, total)
@@ -95,7 +95,7 @@ def reject_frame_noise(
                     kept[n_kept] = x[f, x_offset + i]
                     n_kept += 1
             kept[:n_kept].sort()
-            if k == before or k <= keep:
+            if k == before or k <= max(keep, 2):
                 break
         n_low = 0
         n_high = 0
@@ -136,7 +136,7 @@ def reject_averaged(s, size, count, mean, scatter, first, last, low, high, itera
         b = count[i]
         for _ in range(iterations):
             k = b - a
-            if k <= keep:
+            if k <= max(keep, 2):
                 break
             centre = middle(s, i, a, b)
             if centre <= 0.0:

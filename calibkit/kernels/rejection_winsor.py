@@ -171,7 +171,7 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
     pixel = np.empty(size, np.int32)
     for p in range(size):
         sigma_of[p] = np.sqrt(scatter[p])
-    waiting = pixels_above(count, size, max(keep, 1), pixel)
+    waiting = pixels_above(count, size, max(keep, 2), pixel)
     for _ in range(iterations):
         waiting = winsor_suspects(s, pixel, waiting, first, last, sigma_of, low, high)
         following = 0
@@ -193,7 +193,7 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
                 changed = b - a < last[p] - first[p]
                 first[p] = a
                 last[p] = b
-                if changed and b - a > max(keep, 1):
+                if changed and b - a > max(keep, 2):
                     sigma_of[p] = np.sqrt(spread(s, p, a, b)[1])
                     pixel[following] = p
                     following += 1
