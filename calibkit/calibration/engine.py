@@ -138,9 +138,9 @@ def calibrate(
     saved_bias, saved_dark = bias, dark
     if bias is not None:
         bias, unknown["bias"] = _fitting(bias, light, "bias")
-        _refuse_second_bias(light, dark)
     if dark is not None:
         dark, unknown["dark"] = _fitting(dark, light, "dark")
+    _refuse_twice(light, bias, dark, flat)
     scale, more = dark_scales(
         light, dark, bias is not None, dark_scale, temperature_tolerance=temperature_tolerance
     )
@@ -149,7 +149,10 @@ def calibrate(
         flat, unknown["flat"] = _fitting(flat, light, "flat")
         _check_flat(flat, light, has_offset=bias is None and dark is None)
     common = bias is not None and dark is not None and same_bias(saved_bias, saved_dark)
+    arrays = _arrays(bias, dark, flat, _defect_flags(defects, light))
     noise = noise_terms(light, channels, bias=bias, dark=dark, scale=scale, gain=gain, read_noise=read_noise)
+    if noise is not None and not _know_their_noise(arrays):
+        noise = None
     smooth, _ = neighbour_taps(cell, SMOOTH_REACHES)
     taps, rings = neighbour_taps(cell, REPAIR_REACHES)
     recipe = Recipe(
@@ -164,9 +167,6 @@ def calibrate(
         rings=rings,
         repair=bool(repair),
     )
-    arrays = _arrays(bias, dark, flat, _defect_flags(defects, light))
-    if noise is not None:
-        _warn_unknown_variance(arrays)
     for name, master in (("bias", bias), ("dark", dark), ("flat", flat)):
         if master is not None:
             steps.append(_step(name, master, scale if name == "dark" else None, unknown[name]))
@@ -190,14 +190,30 @@ def _fitting(master: object, light: xr.DataArray, name: str) -> tuple[xr.Dataset
     return cover(master, light, name), unknown
 
 
-def _refuse_second_bias(light: xr.DataArray, dark: xr.Dataset | None) -> None:
+def _refuse_twice(
+    light: xr.DataArray, bias: xr.Dataset | None, dark: xr.Dataset | None, flat: xr.Dataset | None
+) -> None:
+    """Refuse to do to a light what was done to it already, or what its dark does too."""
+    for name, master, done in (
+        ("bias", bias, "bias_subtracted"),
+        ("dark", dark, "dark_subtracted"),
+        ("flat", flat, "flat_divided"),
+    ):
+        if master is not None and light.attrs.get(done, False):
+            how = done.replace("_", " ")
+            msg = (
+                f"{how} twice: the light says that this was done already (attrs[{done!r}]); leave {name}= out"
+            )
+            raise MismatchError(msg)
+    if dark is None or dark.attrs.get("bias_subtracted", False):
+        return
     if light.attrs.get("bias_subtracted", False):
         msg = (
-            "bias subtracted twice: the light says that its bias was subtracted already (bias_subtracted), and bias= "
-            "is given; leave bias= out"
+            "bias subtracted twice: the bias was subtracted from the light already, and the dark still holds its own; "
+            "make the dark with master_dark(stack, bias=bias)"
         )
         raise MismatchError(msg)
-    if dark is not None and not dark.attrs.get("bias_subtracted", False):
+    if bias is not None:
         msg = (
             "bias subtracted twice: the dark still holds its bias, which would go once with bias= and once with dark=. "
             "Leave bias= out (the dark then has to have the light's exposure), or make the dark with "
@@ -273,11 +289,27 @@ def _arrays(bias: Any, dark: Any, flat: Any, defects: Any) -> dict[str, Any]:
     return arrays
 
 
-def _warn_unknown_variance(arrays: dict[str, Any]) -> None:
-    without = [n for n in ("bias", "dark", "flat") if n in arrays and f"{n} variance" not in arrays]
-    if without:
-        msg = f"the noise of the master {', '.join(without)} is not known and is left out of the variance"
+def _know_their_noise(arrays: dict[str, Any]) -> bool:
+    """Whether every master says its variance; a warning if one does not."""
+    unknown = [
+        name
+        for name in ("bias", "dark", "flat")
+        if name in arrays and _unknown(arrays.get(f"{name} variance"))
+    ]
+    if unknown:
+        msg = (
+            f"the variance of the master {' and '.join(unknown)} is not known, and so neither is that of the result "
+            "(NaN); make masters of several frames, or of frames whose gain and read noise are known"
+        )
         warnings.warn(msg, CalibkitWarning, stacklevel=3)
+    return not unknown
+
+
+def _unknown(variance: Any) -> bool:
+    if variance is None:
+        return True
+    rows = np.unique(np.linspace(0, variance.shape[0] - 1, 16).astype(int))
+    return bool(np.isnan(np.asarray(variance[rows])).all())
 
 
 def _step(name: str, master: xr.Dataset, scale: np.ndarray | None, unknown: list[str]) -> dict[str, Any]:

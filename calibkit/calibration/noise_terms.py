@@ -57,18 +57,13 @@ def noise_terms(
     gains, gain_from = _gains(light, channels, gain)
     readout, from_where = _readout(light, channels, gains, bias, dark, scale, read_noise)
     if gains is None or readout is None:
-        lacking = [
-            text
-            for text, value in (
-                ("the gain (electrons per ADU)", gains),
-                ("the read noise (electrons)", readout),
-            )
-            if value is None
-        ]
-        names = ", ".join(n for n, v in (("gain=", gains), ("read_noise=", readout)) if v is None)
+        said = known(read_noise if read_noise is not None else light.attrs.get("read_noise"))
+        lacking = [("the gain (electrons per ADU)", "gain=")] if gains is None else []
+        lacking += [("the read noise (electrons)", "read_noise=")] if readout is None and not said else []
         msg = (
-            f"{' and '.join(lacking)} of this camera is not known, so the variance of the result is NaN; give {names}, "
-            "measured with calibkit.measure_gain and calibkit.measure_read_noise"
+            f"not known of this camera: {' and '.join(what for what, _ in lacking)}; so the variance of the result is NaN. "
+            f"Give {' and '.join(option for _, option in lacking)}, measured with calibkit.measure_gain and "
+            "calibkit.measure_read_noise"
         )
         warnings.warn(msg, CalibkitWarning, stacklevel=4)
         return None
