@@ -12,11 +12,16 @@ from calibkit.errors import CalibkitError, Cancelled
 from calibkit.frames import open_stack
 from calibkit.pipeline.recipe import Recipe
 from calibkit.session import Group, Match
+from calibkit.statistics import measure_noise
 
 PerChannel = float | Mapping[str, float]
 
-#: Frames of each kind that a gain is measured from: three pairs of a megapixel give it to a few tenths of a percent.
-_FRAMES = 6
+#: Frames of each kind, and pixels of each frame, that a gain is measured from: it is then good to half a percent.
+_FRAMES, _PIXELS = 4, 2_000_000
+#: A stated gain that is off by more than this fraction is doubted.
+_DOUBT = 0.04
+#: Photon noise that is more than this many times the scatter of neighbouring pixels cannot be.
+_EXCESS = 1.3
 
 
 @dataclass(frozen=True)
@@ -39,23 +44,49 @@ class Camera:
 
 
 def camera_of(recipe: Recipe, given: tuple[PerChannel | None, PerChannel | None]) -> Camera:
-    """What is *given*; where it is not and the lights do not say their gain, what flats and biases show."""
+    """What is *given*; else what the lights say, checked against flats and biases; else what those show."""
     gain, read_noise = given
-    if gain is not None or recipe.error or math.isfinite(recipe.match.light.gain):
-        return Camera(gain, read_noise)
     flats, dark = recipe.match.flat, _without_light(recipe.match)
-    if flats is None or dark is None or flats.master or len(flats) < 2:
-        return Camera(None, read_noise)
+    if gain is not None or recipe.error or flats is None or dark is None or flats.master or len(flats) < 2:
+        return Camera(gain, read_noise)
     from calibkit.noise import measure_gain
 
+    said = recipe.match.light.gain
+    stacks = _stack(flats), _stack(dark)
     try:
-        found = measure_gain(_stack(flats), _stack(dark))
+        found = measure_gain(*stacks)
+        doubt = _contradiction(stacks[0].isel(frame=0), stacks[1].isel(frame=0), found.values)
     except Cancelled:
         raise
     except CalibkitError as error:
-        return Camera(None, read_noise, (f"the gain cannot be measured: {error}",))
-    note = f"the frames do not say their gain: measured from {flats.name} and {dark.name}, {found}"
-    return Camera(dict(found.values), read_noise, (note.replace("electron/adu", "e⁻/ADU"),))
+        doubt = str(error)
+    if doubt:
+        notes = () if math.isfinite(said) else (f"the gain cannot be measured: {doubt}",)
+        return Camera(None, read_noise, notes)
+    text = str(found).replace("electron/adu", "e⁻/ADU")
+    if not math.isfinite(said):
+        note = f"the frames do not say their gain: measured from {flats.name} and {dark.name}, {text}"
+        return Camera(dict(found.values), read_noise, (note,))
+    if abs(found.value - said) > max(_DOUBT * said, 4 * found.error):
+        note = (
+            f"the frames say a gain of {said:.4g} e⁻/ADU, but {flats.name} and {dark.name} show {text}; what they say is "
+            "used, and if it is wrong so is the predicted noise. Another one can be given as gain"
+        )
+        return Camera(None, read_noise, (note,))
+    return Camera(None, read_noise)
+
+
+def _contradiction(flat: xr.DataArray, dark: xr.DataArray, gain: Mapping[str, float]) -> str:
+    """Why flats do not show the gain: they would have more photon noise than one of them has noise at all."""
+    light, offset = measure_noise(flat), measure_noise(dark)
+    for channel, value in gain.items():
+        photons = math.sqrt(max(light[channel].level - offset[channel].level, 0.0) / value)
+        if photons > _EXCESS * max(light[channel].measured, 1.0):
+            return (
+                f"the flats differ from each other by more than their noise: they would have a photon noise of {photons:.3g} "
+                f"ADU, but neighbouring pixels differ by {light[channel].measured:.3g} ADU only (channel {channel})"
+            )
+    return ""
 
 
 def _without_light(match: Match) -> Group | None:
@@ -67,4 +98,8 @@ def _without_light(match: Match) -> Group | None:
 
 
 def _stack(group: Group) -> xr.DataArray:
-    return open_stack(group.paths[:_FRAMES], kind=group.kind, mixed=True)
+    """Some frames of the group, and of large ones the rows in the middle: that is enough."""
+    stack = open_stack(group.paths[:_FRAMES], kind=group.kind, mixed=True)
+    height, rows = stack.sizes["y"], max(_PIXELS // stack.sizes["x"], 96)
+    first = max(0, (height - rows) // 2)
+    return stack.isel(y=slice(first, first + rows))

@@ -115,6 +115,11 @@ class LightMaker:
         row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
         row.after = {channel: found.as_dict() for channel, found in measure_noise(written).items()}
         row.flags = flag_counts(written)
+        if any(found["measured"] == 0 for found in row.before.values()):
+            row.warnings.append(
+                "most neighbouring pixels are equal: its numbers are too coarse to show its noise, so the variance is "
+                "not to be relied on"
+            )
         row.status = MADE
         return key
 

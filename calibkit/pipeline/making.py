@@ -28,6 +28,9 @@ from calibkit.session import Group, Tolerances
 from calibkit.session.wording import listed, plural
 from calibkit.statistics import measure_noise
 
+#: A master that has lost more than this fraction of its samples is warned of.
+MUCH_REJECTED = 0.05
+
 
 @dataclass(frozen=True)
 class Made:
@@ -242,6 +245,11 @@ def describe(row: MasterRow, data: xr.Dataset) -> None:
     row.flags = flag_counts(data)
     if "rejected_fraction" in data:
         row.rejected = float(data["rejected_fraction"].mean())
+        if row.rejected > MUCH_REJECTED:
+            row.warnings.append(
+                f"{100 * row.rejected:.0f} % of its samples were rejected, where 1 % would be much: its frames differ by "
+                "more than their noise, or their numbers are too coarse for it"
+            )
 
 
 def flag_counts(data: xr.Dataset) -> dict[str, int]:

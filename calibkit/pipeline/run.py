@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from calibkit.pipeline.result import LightRow, RunResult
 from calibkit.pipeline.store import REPORT, Store, light_names
 from calibkit.progress import Progress, silent
 from calibkit.session import Session, Tolerances, scan
+from calibkit.session.wording import listed
 
 
 def calibrate_session(
@@ -127,7 +129,7 @@ def plan_session(session: Session) -> Plan:
     """
     recipes = [light_recipe(match, lambda _: True) for match in session.matches]
     extra = companions(session, lambda _: True)
-    return Plan(tuple(recipes), tuple(all_specs(recipes, extra)), tuple(_recipe_notes(recipes)))
+    return Plan(tuple(recipes), tuple(all_specs(recipes, extra)), tuple(_merged(_recipe_notes(recipes))))
 
 
 def _session(
@@ -168,34 +170,38 @@ def _work(
     for spec in companions(session, maker.usable):
         maker.get(spec)
     names = light_names([frame for recipe in recipes for frame in recipe.match.light.frames])
-    warnings: list[str] = _recipe_notes(recipes)
+    said = _recipe_notes(recipes)
     rows: list[LightRow] = []
     for recipe in recipes:
         found: list[str] = []
         with collected(found):
             camera = camera_of(recipe, given)
         worker = LightMaker(store, maker, recipe, camera, repair=repair, tolerances=session.tolerances)
-        warnings += [f"{recipe.match.light.name}: {note}" for note in (*camera.notes, *found)]
+        said += [(recipe.match.light.name, note) for note in (*camera.notes, *found)]
         for frame in recipe.match.light.frames:
             progress(len(rows), len(names), "lights")
             rows.append(worker.make(frame, names[frame.path]))
     progress(len(rows), len(names), "lights")
-    for row in maker.rows:
-        warnings += [f"master {row.name}: {text}" for text in row.warnings]
+    said += [(f"master {row.name}", text) for row in maker.rows for text in row.warnings]
+    said += [(row.group, text) for row in rows for text in row.warnings]
+    warnings = _merged(said)
     if not rows and not any(row.path for row in maker.rows):
         msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(session.warnings)}"
         raise CalibkitError(msg)
-    return rows, [*warnings, *_shared(rows)]
+    return rows, warnings
 
 
-def _recipe_notes(recipes: Iterable[Recipe]) -> list[str]:
-    return [f"{recipe.match.light.name}: {note}" for recipe in recipes for note in recipe.notes]
+def _recipe_notes(recipes: Iterable[Recipe]) -> list[tuple[str, str]]:
+    return [(recipe.match.light.name, note) for recipe in recipes for note in recipe.notes]
 
 
-def _shared(rows: Iterable[LightRow]) -> list[str]:
-    """Warnings of lights: each once for a group, with how many lights it is about."""
-    counts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        for text in row.warnings:
-            counts[row.group, text] = counts.get((row.group, text), 0) + 1
-    return [f"{group} ({count}): {text}" for (group, text), count in counts.items()]
+def _merged(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Each warning once, with what it is about and, of lights, how many."""
+    about: dict[str, Counter[str]] = {}
+    for subject, text in said:
+        about.setdefault(text, Counter())[subject] += 1
+    lines = []
+    for text, subjects in about.items():
+        names = [f"{name} ({count} times)" if count > 1 else name for name, count in subjects.items()]
+        lines.append(f"{listed(names)}: {text}")
+    return lines

@@ -27,6 +27,8 @@ _HERE = Path(__file__).parent
 MOST_PICTURES = 16
 #: Groups of lights whose first light is shown before and after.
 MOST_PAIRS = 8
+#: With more groups of lights than this their matches are folded.
+MOST_OPEN = 4
 
 
 def write_report(result: RunResult, path: str | Path, *, progress: Progress = silent) -> Path:
@@ -146,9 +148,11 @@ def _box(kind: str, title: str, items: Sequence[str]) -> str:
 def _matches(result: RunResult) -> str:
     headings, rows = group_table(result.session.groups)
     parts = ["<h2>What was matched</h2>", _table(headings, rows)]
+    opened = " open" if len(result.session.matches) <= MOST_OPEN else ""
     for match in result.session.matches:
         name = escape(f"{match.light.name}: what calibrates it")
-        parts.append(f"<h3>{name}</h3>{_table(('for', 'used', 'why'), match_rows(match))}")
+        rows = _table(("for", "used", "why"), match_rows(match))
+        parts.append(f"<details{opened}><summary>{name}</summary>{rows}</details>")
     unused = ", ".join(group.name for group in result.session.unused)
     if unused:
         parts.append(f'<p class="faint">Used by no light: {escape(unused)}</p>')

@@ -59,7 +59,8 @@ class Shown:
         what = {MOSAIC: "", COLOUR: "red, green and blue as they are; "}.get(
             self.channel, f"channel {self.channel}; "
         )
-        return f"{what}black {self.levels.black:.5g}, white {self.levels.white:.5g} {unit_text(self.units)}".rstrip()
+        levels = f"black {self.levels.black:.5g}, white {self.levels.white:.5g}".replace("-", "−")
+        return f"{what}{levels} {unit_text(self.units)}".rstrip()
 
 
 def unit_text(units: str) -> str:
@@ -68,7 +69,7 @@ def unit_text(units: str) -> str:
 
 
 def frame_picture(
-    view: FrameView, title: str, *, width: int = 480, ranges: tuple[Range1d, Range1d] | None = None
+    view: FrameView, title: str, *, width: int = 470, ranges: tuple[Range1d, Range1d] | None = None
 ) -> Shown:
     """One frame, scaled down by block means of each colour, on axes of sensor pixels.
 
@@ -106,8 +107,7 @@ def frame_picture(
     )
     wheel = WheelZoomTool(zoom_on_axis=False)
     plot.add_tools(wheel)
-    plot.toolbar.logo = None
-    plot.toolbar.autohide = True
+    _dress(plot)
     plot.grid.visible = False
     source = _data_url(rgba[::-1] if view.rows_upward else rgba)
     plot.image_url(url=[source], x=x0, y=y1 if view.rows_upward else y0, w=x1 - x0, h=y1 - y0)
@@ -143,12 +143,11 @@ def histogram(view: FrameView, title: str, *, width: int = 420, height: int = 26
         x_axis_label=axis + (f"; {100 * beyond:.2g} % of the pixels lie beyond" if beyond else ""),
         y_axis_label="pixels of the sample",
     )
-    plot.toolbar.logo = None
-    plot.toolbar.autohide = True
+    _dress(plot)
     items = []
     for name, values in samples.items():
         counts = np.histogram(values, edges)[0].astype(float)
-        counts[counts == 0] = np.nan
+        counts[counts == 0] = 0.1  # below the axis: a logarithm has no zero
         line = plot.step(
             (edges[:-1] + edges[1:]) / 2,
             counts,
@@ -177,6 +176,13 @@ def _edges(values: np.ndarray) -> np.ndarray:
     power = 10.0 ** np.floor(np.log10(rough))
     width = power * next(step for step in (1, 2, 5, 10) if step * power >= rough)
     return (np.arange(np.floor(low / width), np.ceil(high / width) + 2) - 0.25) * width
+
+
+def _dress(plot: figure) -> None:
+    """No paper of its own: the page's shows through, whichever it is."""
+    plot.background_fill_color = plot.border_fill_color = None
+    plot.toolbar.logo = None
+    plot.toolbar.autohide = True
 
 
 def channel_colour(name: str) -> str:
@@ -212,8 +218,7 @@ def noise_figure(lights: Sequence[LightRow], *, width: int = 900, height: int = 
         x_axis_label="light, in the order of the table",
         y_axis_label="measured ÷ predicted noise",
     )
-    plot.toolbar.logo = None
-    plot.toolbar.autohide = True
+    _dress(plot)
     plot.add_layout(Span(location=1.0, dimension="width", line_color="#8A8A8A", line_dash="dashed"))
     items, dots = [], []
     for name, column in points.items():

@@ -9,7 +9,7 @@
     for (const doc of window.Bokeh.documents) {
       for (const model of doc.all_models ?? doc._all_models.values()) {
         if (model.type === "Figure" || model.type === "Plot") {
-          model.setv({ background_fill_color: null, border_fill_color: null, outline_line_color: line });
+          model.setv({ outline_line_color: line });
         } else if (model.type.endsWith("Axis")) {
           model.setv({
             axis_label_text_color: faint,

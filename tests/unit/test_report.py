@@ -123,7 +123,7 @@ def test_a_page_without_lights_or_masters(done: RunResult, tmp_path: Path) -> No
 def test_a_result_that_is_gone_is_said(done: RunResult, tmp_path: Path) -> None:
     gone = RunResult(done.session, tmp_path, done.lights, done.masters, [])
     page = Page(write_report(gone, tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert page.text.count("No such file") >= 2
+    assert page.text.lower().count("no such file") >= 2
 
 
 def test_it_cannot_be_written(done: RunResult, tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_a_picture_stands_the_right_way_up(roworder: str) -> None:
 )
 def test_histograms_of_odd_frames(values: np.ndarray) -> None:
     plot = histogram(FrameView(xr.DataArray(values.reshape(3, 4), dims=("y", "x"))), "")
-    counts = [np.nansum(renderer.data_source.data["y"]) for renderer in plot.renderers]
-    assert sum(counts) == np.isfinite(values).sum()
+    counts = [renderer.data_source.data["y"] for renderer in plot.renderers]
+    assert sum(count[count >= 1].sum() for count in counts) == np.isfinite(values).sum()
 
 
 def test_noise_is_shown_where_it_was_predicted() -> None:
