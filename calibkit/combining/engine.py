@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ def combine(
     weights: str | np.ndarray | None = None,
     max_iterations: int | None = None,
     keep: int | None = None,
-    gain: float | None = None,
-    read_noise: float | None = None,
+    gain: float | Mapping[str, float] | None = None,
+    read_noise: float | Mapping[str, float] | None = None,
     progress: Progress = silent,
     client: Any = None,
 ) -> xr.Dataset:
@@ -56,9 +57,9 @@ def combine(
         Rejection is repeated at most so often.
     keep : int, optional
         So many samples of a pixel always stay.
-    gain : float, optional
+    gain : float or mapping of channel to float, optional
         Electrons per ADU; taken from the stack when left out. For ``reject="noise_model"``.
-    read_noise : float, optional
+    read_noise : float or mapping of channel to float, optional
         Electrons; taken from the stack when left out.
     progress : callable
         ``progress(done, total, what)``; may raise `Cancelled`.

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from calibkit import meta
+from calibkit.calibration.levels import per_channel
 from calibkit.cfa import pattern_of
 from calibkit.combining.plan import Noise
 from calibkit.combining.reading import StackReader
 from calibkit.errors import SettingError
+
+#: Electrons per ADU, below which a number is no gain.
+_LEAST_GAIN = 1e-9
 
 
 @dataclass(frozen=True)
 class Detector:
     """What is known about the noise of the frames.
 
-    ``gain`` (frame) in electrons per unit of the signal, ``read_noise`` in electrons, ``level`` (channel)
-    the signal without light, or None; NaN where not known.
+    ``gain`` (frame, channel) in electrons per unit of the signal, ``read_noise`` (channel) in electrons, ``level``
+    (channel) the signal without light, or None; NaN where not known.
     """
 
     gain: np.ndarray
-    read_noise: float
+    read_noise: np.ndarray
     level: np.ndarray | None
     has_light: bool
 
     @property
     def complete(self) -> bool:
         """Whether the noise of a sample can be computed."""
-        known = bool(np.isfinite(self.gain).all()) and bool(np.isfinite(self.read_noise))
+        known = bool(np.isfinite(self.gain).all()) and bool(np.isfinite(self.read_noise).all())
         return known and (self.level is not None or not self.has_light)
 
     def require(self) -> list[str]:
@@ -39,7 +44,7 @@ class Detector:
             name
             for name, known in (
                 ("gain", np.isfinite(self.gain).all()),
-                ("read_noise", np.isfinite(self.read_noise)),
+                ("read_noise", np.isfinite(self.read_noise).all()),
             )
             if not known
         ]
@@ -61,39 +66,50 @@ class Detector:
 
 
 def detector_of(
-    stack: xr.DataArray | xr.Dataset, *, gain: float | None, read_noise: float | None
+    stack: xr.DataArray | xr.Dataset,
+    *,
+    gain: float | Mapping[str, float] | None,
+    read_noise: float | Mapping[str, float] | None,
 ) -> Detector:
     """What *stack* says about its noise; given numbers go first.
 
     Raises
     ------
     SettingError
-        For a gain that is not above zero or a negative read noise.
+        For a gain that is not above zero, a negative read noise, or a channel for which there is none.
     """
     n = stack.sizes["frame"]
-    if gain is not None and not gain > 0:
+    channels = pattern_of(stack).channels
+    units = stack.attrs.get("units", "adu")
+    if isinstance(gain, int | float) and not gain > 0:
         msg = f"gain={gain}: it is a number of electrons per ADU, above 0"
         raise SettingError(msg)
-    if read_noise is not None and not read_noise >= 0:
+    if isinstance(read_noise, int | float) and not read_noise >= 0:
         msg = f"read_noise={read_noise}: it is a number of electrons, 0 or more"
         raise SettingError(msg)
-    units = stack.attrs.get("units", "adu")
+    if gain is not None:
+        given = per_channel(gain, channels, "gain", least=_LEAST_GAIN)
     if units == "electron":
-        gains = np.ones(n)
+        gains = np.ones((n, len(channels)))
     elif gain is not None:
-        gains = np.full(n, float(gain))
-    elif units == "adu" and "gain" in stack.coords:
-        gains = np.broadcast_to(np.asarray(stack.coords["gain"].values, float), n).copy()
+        gains = np.tile(given, (n, 1))
     else:
-        value = stack.attrs.get("gain", np.nan) if units == "adu" else np.nan
-        gains = np.full(n, np.nan if value is None else float(value))
-    gains[~(gains > 0)] = np.nan
+        found = np.full(n, np.nan)
+        if units == "adu" and "gain" in stack.coords:
+            found = np.broadcast_to(np.asarray(stack.coords["gain"].values, float), n)
+        elif units == "adu":
+            value = stack.attrs.get("gain", np.nan)
+            found = np.full(n, np.nan if value is None else float(value))
+        gains = np.repeat(np.where(found > 0, found, np.nan)[:, None], len(channels), axis=1)
     if read_noise is None:
-        read_noise = stack.attrs.get("read_noise", np.nan)
+        said = stack.attrs.get("read_noise", np.nan)
+        noise = np.full(len(channels), np.nan if said is None else float(said))
+    else:
+        noise = per_channel(read_noise, channels, "read_noise")
     kind = meta.frame_value(stack, "kind", "")
     return Detector(
         gain=gains,
-        read_noise=float(np.nan if read_noise is None else read_noise),
+        read_noise=noise,
         level=_level(stack),
         has_light=kind != "bias",
     )
@@ -122,13 +138,13 @@ def sample_noise(
     zero: np.ndarray | None,
 ) -> Noise | None:
     """Variance of the samples as normalised by *scale* and *zero* (frame, channel); None when not known."""
-    if not (np.isfinite(detector.gain).all() and np.isfinite(detector.read_noise)):
+    if not (np.isfinite(detector.gain).all() and np.isfinite(detector.read_noise).all()):
         return None
     channels = int(cell.max()) + 1
     ones = np.ones((stack.sizes["frame"], channels))
     factor = ones if scale is None else scale
     term = 0 * ones if zero is None else zero
-    gain = detector.gain[:, None]
+    gain = detector.gain
     level = np.zeros(channels) if detector.level is None else detector.level
     slope = factor / gain if detector.has_light else 0 * ones
     return Noise(floor=(factor * detector.read_noise / gain) ** 2, slope=slope, zero=factor * level + term)

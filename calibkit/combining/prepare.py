@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +50,8 @@ def prepare(
     weights: str | np.ndarray | None,
     max_iterations: int | None,
     keep: int | None,
-    gain: float | None,
-    read_noise: float | None,
+    gain: float | Mapping[str, float] | None,
+    read_noise: float | Mapping[str, float] | None,
     progress: Progress,
 ) -> Prepared:
     """Check the arguments of `combine`, measure the frames where that is needed, and decide."""
@@ -67,7 +68,7 @@ def prepare(
     if n > np.iinfo(np.uint16).max:
         msg = f"{n} frames are more than combine can count per pixel (65535); combine them in groups"
         raise SettingError(msg)
-    cell, _ = channel_index(stack)
+    cell, channels = channel_index(stack)
     normalise = _normalisation(normalise, stack, n)
     detector = detector_of(stack, gain=gain, read_noise=read_noise)
     notes: list[str] = []
@@ -145,12 +146,20 @@ def prepare(
         else [],
     }
     if rejection.name == "noise_model":
-        step |= {"gain": _plain(detector.gain), "read_noise": detector.read_noise}
+        step |= {
+            "gain": _plain(detector.gain, channels),
+            "read_noise": _plain(detector.read_noise[None], channels),
+        }
     return Prepared(plan, step, message, notes)
 
 
-def _plain(values: np.ndarray) -> float | list[float]:
-    return float(values[0]) if (values == values[0]).all() else [float(v) for v in values]
+def _plain(values: np.ndarray, channels: tuple[str, ...]) -> float | dict[str, float] | list[float]:
+    """(frame, channel) as one number, one for every channel, or the channels' mean for every frame."""
+    if (values == values[0, 0]).all():
+        return float(values[0, 0])
+    if (values == values[0]).all():
+        return dict(zip(channels, values[0].tolist(), strict=True))
+    return values.mean(axis=1).tolist()
 
 
 def _normalisation(normalise: str, stack: xr.DataArray | xr.Dataset, n: int) -> str:
