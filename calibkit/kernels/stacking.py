@@ -36,15 +36,21 @@ def moments_of_kept(s, size, count, first, last, mean, scatter):
 @kernel
 def median_of_kept(s, size, first, last, value):
     """Median of the kept samples; the mean of the two middle ones is taken in their own type, as numpy does."""
+    whole = s.itemsize == 2  # 16-bit numbers have no halves: their mean is taken in double precision
     half = s.dtype.type(0.5)
     for i in range(size):
         k = last[i] - first[i]
         if k == 0:
             value[i] = np.nan
-        elif k % 2 == 1:
-            value[i] = s[first[i] + k // 2, i]
+            continue
+        lower = s[first[i] + (k - 1) // 2, i]
+        upper = s[first[i] + k // 2, i]
+        if k % 2 == 1:
+            value[i] = lower
+        elif whole:
+            value[i] = 0.5 * (np.float64(lower) + np.float64(upper))
         else:
-            value[i] = (s[first[i] + k // 2 - 1, i] + s[first[i] + k // 2, i]) * half
+            value[i] = (lower + upper) * half
 
 
 @kernel
