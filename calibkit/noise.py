@@ -19,6 +19,9 @@ from calibkit.cfa import channel_index
 from calibkit.errors import CalibkitError, MismatchError
 from calibkit.meta import frame_value
 
+#: Share of saturated samples above which a tile tells no gain.
+_SATURATED = 0.001
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -146,7 +149,7 @@ def measure_gain(flats: xr.DataArray, biases: xr.DataArray) -> Measurement:
     .. math:: g = \\frac{(F_1 + F_2) - (B_1 + B_2)}{\\sigma^2(F_1 - F_2) - \\sigma^2(B_1 - B_2)}
 
     with F₂ multiplied so that both have one level, each side summed over tiles before they are divided, which
-    keeps the noise of a tile from biasing the ratio. Samples at saturation are left out. A pixel that passes charge to
+    keeps the noise of a tile from biasing the ratio. Tiles with samples at saturation are left out. A pixel that passes charge to
     its neighbours when bright (the brighter-fatter effect) makes the gain come out too large by a few percent near
     full well; take flats of about half of it.
 
@@ -181,16 +184,20 @@ def measure_gain(flats: xr.DataArray, biases: xr.DataArray) -> Measurement:
     for band in frame_bands(flats, shape, sample=False):
         split = tiles(band, cell, shape)
         for c, name in enumerate(channels):
-            values = np.where(split[c] >= saturation, np.nan, split[c]) - dark.level[name]
+            # In a tile where saturation begins, what is left is the lower half of the noise.
+            below = (split[c] >= saturation).mean(axis=(0, 2)) <= _SATURATED
+            values = np.where(split[c] >= saturation, np.nan, split[c])[:, below] - dark.level[name]
             for first, second in zip(values[: 2 * count : 2], values[1 : 2 * count : 2], strict=True):
-                ratio = float(np.nanmean(first) / np.nanmean(second)) if np.isfinite(second).any() else 1.0
+                if not first.size:
+                    continue
+                ratio = float(np.nanmean(first) / np.nanmean(second))
                 variance, good = clipped_variance(first - ratio * second)
-                level = np.nanmean(first, axis=1) + ratio**2 * np.nanmean(second, axis=1)
-                light[c].append(level[good])
+                level = np.nanmean(first[good], axis=1) + ratio**2 * np.nanmean(second[good], axis=1)
+                light[c].append(level)
                 spread[c].append(variance[good] - (1 + ratio**2) * dark.noise[name] ** 2)
     values, errors = {}, {}
     for c, name in enumerate(channels):
-        level, noise = np.concatenate(light[c]), np.concatenate(spread[c])
+        level, noise = (np.concatenate([*parts[c], []]) for parts in (light, spread))
         if not level.size or not noise.mean() > 0 or not level.mean() > 0:
             msg = (
                 f"measure_gain: the flats show no photon noise in channel {name} above that of the biases; take flats "

@@ -1,0 +1,175 @@
+"""Read noise, gain and dark rate from frames drawn with known numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from calibkit import CalibkitError, MismatchError, SettingError, calibrate, master_bias
+from calibkit.noise import dark_rate, measure_gain, measure_read_noise
+
+SIZE = (150, 194)  # no whole number of tiles
+CHANNELS = ("R", "G1", "G2", "B")
+XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
+
+
+def stack(values: Any, cfa: str = "", **coords: Any) -> xr.DataArray:
+    values = np.asarray(values)
+    numbers = {"y": 3 + np.arange(values.shape[1]), "x": 5 + np.arange(values.shape[2])}
+    return xr.DataArray(values, dims=("frame", "y", "x"), coords=numbers | coords, attrs={"cfa": cfa})
+
+
+def channel_map(cfa: str, values: dict[str, float]) -> np.ndarray:
+    """A number on every pixel, by channel, found from the sensor's pattern pixel by pixel."""
+    from calibkit import Pattern
+
+    pattern = Pattern(cfa)
+    return np.array([[values[pattern.label(y + 3, x + 5)] for x in range(SIZE[1])] for y in range(SIZE[0])])
+
+
+@pytest.mark.parametrize(
+    ("cfa", "noise"),
+    [
+        ("", {"L": 6.0}),
+        ("GRBG", dict(zip(CHANNELS, (3.0, 4.0, 5.0, 6.0), strict=True))),
+        (XTRANS, {"R": 3.0, "G": 4.0, "B": 5.0}),
+    ],
+)
+def test_read_noise_per_channel(cfa: str, noise: dict[str, float]) -> None:
+    rng = np.random.default_rng(1)
+    pattern_noise = rng.normal(0, 30, SIZE)  # the same in every frame: it must not count
+    frames = 500 + pattern_noise + channel_map(cfa, noise) * rng.normal(0, 1, (7, *SIZE))
+    found = measure_read_noise(stack(frames, cfa))
+    assert found.unit == "adu"
+    assert found.samples == 3
+    for name, sigma in noise.items():
+        assert found[name] == pytest.approx(sigma, rel=0.03)
+        assert abs(found[name] - sigma) < 4 * found.errors[name]
+        assert found.errors[name] < 0.03 * sigma
+
+
+def test_error_is_that_of_repeated_measurements() -> None:
+    rng = np.random.default_rng(2)
+    found = [measure_read_noise(stack(rng.normal(0, 5, (2, *SIZE)))) for _ in range(60)]
+    scatter = np.std([f.value for f in found], ddof=1)
+    assert np.mean([f.error for f in found]) == pytest.approx(scatter, rel=0.35)
+
+
+def test_gain_makes_electrons() -> None:
+    rng = np.random.default_rng(3)
+    frames = stack(rng.normal(500, 4, (4, *SIZE)), "RGGB")
+    gain = dict(zip(CHANNELS, (1.0, 2.0, 2.0, 3.0), strict=True))
+    adu, electrons = measure_read_noise(frames), measure_read_noise(frames, gain=gain)
+    assert electrons.unit == "electron"
+    for name in CHANNELS:
+        assert electrons[name] == pytest.approx(adu[name] * gain[name])
+
+
+def test_cosmic_rays_and_changing_levels_do_not_count() -> None:
+    rng = np.random.default_rng(4)
+    frames = rng.normal(500, 5, (4, *SIZE)) + np.array([0, 3, -4, 8])[:, None, None]
+    struck = rng.random(frames.shape) < 1e-3
+    frames[struck] += rng.exponential(3000, np.count_nonzero(struck))
+    assert measure_read_noise(stack(frames)).value == pytest.approx(5, rel=0.01)
+
+
+def test_coarse_whole_numbers() -> None:
+    """Noise below one ADU, where most differences are 0."""
+    rng = np.random.default_rng(5)
+    frames = np.rint(60.3 + rng.normal(0, 0.4, (8, *SIZE))).astype("u2")
+    number = np.arange(55, 66)
+    chance = np.diff(stats.norm.cdf(np.append(number - 0.5, 65.5), 60.3, 0.4))
+    expected = np.sqrt(chance @ number**2 - (chance @ number) ** 2)
+    assert measure_read_noise(stack(frames)).value == pytest.approx(expected, rel=0.01)
+
+
+def test_lazy_stacks_give_the_same() -> None:
+    rng = np.random.default_rng(6)
+    frames = stack(rng.integers(490, 510, (4, *SIZE)).astype("u2"), "RGGB")
+    assert measure_read_noise(frames.chunk(frame=1, y=40)) == measure_read_noise(frames)
+
+
+class TestGain:
+    @pytest.mark.parametrize("cfa", ["", "BGGR"])
+    def test_vignetted_flats_of_changing_lamps(self, cfa: str) -> None:
+        rng = np.random.default_rng(7)
+        gains = {"L": 1.9} if not cfa else dict(zip(CHANNELS, (1.5, 1.6, 1.7, 2.4), strict=True))
+        gain = channel_map(cfa, gains)
+        response = 1 - 0.4 * np.hypot(
+            *np.meshgrid(np.linspace(-1, 1, SIZE[0]), np.linspace(-1, 1, SIZE[1]), indexing="ij")
+        )
+        lamp = np.array([1.0, 1.03, 0.97, 1.01, 0.99, 1.0])[:, None, None]
+        bias = rng.normal(0, 8, SIZE)
+        level = 15_000 * lamp * response * rng.normal(1, 0.02, SIZE)
+        flats = 700 + bias + rng.poisson(level) / gain + rng.normal(0, 4, (6, *SIZE))
+        biases = 700 + bias + rng.normal(0, 4, (4, *SIZE))
+        found = measure_gain(stack(flats, cfa), stack(biases, cfa))
+        for name, value in gains.items():
+            assert found[name] == pytest.approx(value, rel=0.02)
+            assert abs(found[name] - value) < 4 * found.errors[name]
+            assert found.errors[name] < 0.02 * value
+
+    def test_saturated_samples_are_left_out(self) -> None:
+        rng = np.random.default_rng(8)
+        electrons = np.where(np.arange(SIZE[1]) < 100, 8000, 40_000)
+        flats = np.minimum(100 + np.rint(rng.poisson(electrons, (4, *SIZE)) / 2.0), 5000)
+        biases = stack(rng.normal(100, 3, (4, *SIZE)))
+        found = measure_gain(stack(flats).assign_attrs(saturation=5000.0), biases)
+        assert found.value == pytest.approx(2.0, rel=0.03)
+
+    def test_measurement_is_taken_by_calibrate(self) -> None:
+        rng = np.random.default_rng(9)
+        biases = stack(np.rint(rng.normal(100, 3, (6, *SIZE))))
+        flats = stack(100 + np.rint(rng.poisson(8000, (4, *SIZE)) / 2.0))
+        light = stack(np.full((1, *SIZE), 1000.0))[0]
+        gain = measure_gain(flats, biases)
+        result = calibrate(
+            light, bias=master_bias(biases), gain=gain, read_noise=measure_read_noise(biases, gain=gain)
+        )
+        assert float(result["variance"].median()) == pytest.approx(900 / 2 + 9, rel=0.03)
+
+    def test_frames_that_show_nothing_are_refused(self) -> None:
+        rng = np.random.default_rng(10)
+        biases = stack(rng.normal(100, 3, (4, *SIZE)))
+        with pytest.raises(CalibkitError, match="no photon noise in channel L"):
+            measure_gain(biases, biases)
+        with pytest.raises(MismatchError, match="2 frames at least are needed"):
+            measure_gain(biases[:1], biases)
+        with pytest.raises(MismatchError, match="biases measure"):
+            measure_gain(biases[:, 2:], biases)
+        with pytest.raises(SettingError, match="gain=0"):
+            measure_read_noise(biases, gain=0)
+
+
+class TestDarkRate:
+    exposures = np.array([10.0, 30.0, 60.0, 300.0])
+
+    def darks(self) -> tuple[xr.DataArray, xr.Dataset]:
+        rng = np.random.default_rng(11)
+        offset = rng.normal(1000, 20, SIZE)
+        rate = np.full(SIZE, 0.25)
+        rate[rng.random(SIZE) < 0.02] = 50.0
+        frames = offset + rate * self.exposures[:, None, None] + rng.normal(0, 5, (4, *SIZE))
+        biases = stack(offset + rng.normal(0, 5, (12, *SIZE)))
+        return stack(frames, exposure=("frame", self.exposures)), master_bias(biases)
+
+    def test_slope_and_single_exposure(self) -> None:
+        darks, bias = self.darks()
+        slope = dark_rate(darks, bias)
+        assert slope.unit == "adu/s"
+        assert slope.value == pytest.approx(0.25, rel=0.02)
+        assert slope.error < 0.01
+        assert dark_rate(darks[3:], bias).value == pytest.approx(0.25, rel=0.02)
+        assert np.isnan(dark_rate(darks[3:], bias).error)
+
+    def test_slope_needs_no_bias_but_different_exposures(self) -> None:
+        darks, _ = self.darks()
+        assert dark_rate(darks).value == pytest.approx(0.25, rel=0.05)
+        with pytest.raises(MismatchError, match="all darks were exposed for 10 s; give bias="):
+            dark_rate(darks[:1])
+        with pytest.raises(MismatchError, match="exposures of the darks are not known"):
+            dark_rate(darks.drop_vars("exposure"))
