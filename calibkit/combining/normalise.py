@@ -13,7 +13,7 @@ import numpy as np
 
 from calibkit import flags as fl
 from calibkit.combining.reading import StackReader
-from calibkit.errors import CalibkitError, MismatchError, SettingError
+from calibkit.errors import MismatchError, SettingError
 
 NORMALISATIONS = ("none", "additive", "multiplicative", "additive_scaling", "multiplicative_scaling")
 #: What ``"auto"`` stands for, by kind of frame; anything else is left alone.
@@ -140,7 +140,7 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
             f"{name(frame)}: its level is {location[frame].min():.6g}, and only frames with a level above zero "
             "can be normalised by multiplying; use normalise='additive' or 'none'"
         )
-        raise CalibkitError(msg)
+        raise SettingError(msg)
     stretch = ones
     if normalise.endswith("scaling"):
         if not (scale > 0).all():
@@ -149,7 +149,7 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
                 f"{name(frame)}: all its pixels are equal, so that its spread cannot be matched; use "
                 f"normalise={normalise.removesuffix('_scaling')!r} or 'none'"
             )
-            raise CalibkitError(msg)
+            raise SettingError(msg)
         stretch = common_scale / scale
     match normalise:
         case "additive" | "additive_scaling":
