@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import filecmp
 import importlib.util
+import logging
 import os
 import shutil
 import threading
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import calibkit
 from calibkit.errors import CalibkitError, OutputError
@@ -124,7 +126,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def start_page(folder: Path) -> str:
     """The notebook to begin with: the first by name."""
     names = sorted(path.name for path in folder.glob("*.ipynb"))
-    return f"/lab/tree/{names[0]}" if names else "/lab"
+    return f"/lab/tree/{quote(names[0])}" if names else "/lab"
 
 
 def _serve(folder: Path, args: argparse.Namespace, terminal: Terminal) -> int:
@@ -142,6 +144,8 @@ def _serve(folder: Path, args: argparse.Namespace, terminal: Terminal) -> int:
         options.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")  # containers run as root, and Jupyter refuses to without being told
+    # The address is said once, by the thread, as soon as something answers there.
+    logging.getLogger("ServerApp").addFilter(lambda record: "To access the server" not in record.getMessage())
     threading.Thread(target=_tell_address, args=(page, terminal), daemon=True).start()
     LabApp.launch_instance(argv=options)
     return 0
@@ -157,6 +161,6 @@ def _tell_address(page: str, terminal: Terminal) -> None:
             if server["pid"] == os.getpid():
                 token = f"?token={server['token']}" if server["token"] else ""
                 terminal.print(f"JupyterLab: {server['url'].rstrip('/')}{page}{token}")
-                terminal.print("Ctrl-C ends it.")
+                terminal.print("Ctrl-C, twice, ends it.")
                 return
         time.sleep(0.2)
