@@ -232,15 +232,20 @@ def subframe_origin(header: Header) -> tuple[int, int]:
     return _whole(header, "YORGSUBF", 0), _whole(header, "XORGSUBF", 0)
 
 
+def section_of(header: Header, keyword: str, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """(y0, y1, x0, x1) of a keyword such as BIASSEC; None when it is missing or no part of the frame."""
+    match = _SECTION.match(str(header.get(keyword) or "").strip())
+    if match:
+        x0, x1, y0, y1 = (int(text) for text in match.groups())
+        if 1 <= x0 < x1 <= shape[1] and 1 <= y0 < y1 <= shape[0]:
+            return y0 - 1, y1, x0 - 1, x1
+    return None
+
+
 def active_area(header: Header, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """(y0, y1, x0, x1) of TRIMSEC or DATASEC; the whole frame when neither can be a part of it."""
-    for keyword in ("TRIMSEC", "DATASEC"):
-        match = _SECTION.match(str(header.get(keyword) or "").strip())
-        if match:
-            x0, x1, y0, y1 = (int(text) for text in match.groups())
-            if 1 <= x0 < x1 <= shape[1] and 1 <= y0 < y1 <= shape[0]:
-                return y0 - 1, y1, x0 - 1, x1
-    return 0, shape[0], 0, shape[1]
+    found = section_of(header, "TRIMSEC", shape) or section_of(header, "DATASEC", shape)
+    return found or (0, shape[0], 0, shape[1])
 
 
 def is_pattern(text: str) -> bool:
