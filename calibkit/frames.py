@@ -180,6 +180,10 @@ def _attrs(infos: list[FrameInfo], first: FrameInfo) -> dict[str, object]:
     }
     if first.black:
         attrs["black"] = dict(first.black)
+    if first.white_balance:
+        attrs["white_balance"] = dict(first.white_balance)
+    if first.camera_matrix:
+        attrs["camera_matrix"] = [list(row) for row in first.camera_matrix]
     return attrs
 
 

@@ -20,7 +20,8 @@ def white_balance(colour: xr.Dataset, multipliers: Mapping[str, float] | None = 
         A result of `debayer`, dims ``(…, channel, y, x)``.
     multipliers : mapping of str to float, optional
         Factor of each channel, e.g. ``{"R": 2.0, "G": 1.0, "B": 1.5}``. By default the camera's own daylight
-        factors, where the RAW file holds them (``attrs["white_balance"]``).
+        factors, where the RAW file holds them (``attrs["white_balance"]``; not there any more in the result, so
+        that nothing is balanced twice).
 
     Returns
     -------
@@ -40,7 +41,8 @@ def white_balance(colour: xr.Dataset, multipliers: Mapping[str, float] | None = 
     factors = multipliers if multipliers is not None else colour.attrs.get("white_balance")
     if not factors:
         msg = (
-            "no white balance is given and the frame holds none (only camera RAW files do); pass "
+            "no white balance is given and the frame holds none (only camera RAW files do, and once it is done it is "
+            "done); pass "
             f"multipliers={{{', '.join(f'{name!r}: 1.0' for name in channels)}}}"
         )
         raise SettingError(msg)
@@ -53,7 +55,7 @@ def white_balance(colour: xr.Dataset, multipliers: Mapping[str, float] | None = 
         msg = f"white balance factors have to be positive numbers; given are {dict(factors)}"
         raise SettingError(msg)
     scale = xr.DataArray(values.astype(np.float32), dims="channel", coords={"channel": list(channels)})
-    out = colour.assign(
+    out = _without(colour, "white_balance").assign(
         signal=(colour["signal"] * scale)
         .transpose(*colour["signal"].dims)
         .assign_attrs(colour["signal"].attrs),
@@ -73,7 +75,7 @@ def colour_matrix(colour: xr.Dataset, matrix: Sequence[Sequence[float]] | None =
         A white-balanced result of `debayer`, dims ``(…, channel, y, x)``.
     matrix : 3 × 3 numbers, optional
         Rows give the new red, green and blue. By default the camera's own matrix to linear sRGB, where
-        the RAW file holds it (``attrs["camera_matrix"]``).
+        the RAW file holds it (``attrs["camera_matrix"]``; not there any more in the result).
 
     Returns
     -------
@@ -93,7 +95,10 @@ def colour_matrix(colour: xr.Dataset, matrix: Sequence[Sequence[float]] | None =
     channels = _channels(colour)
     given = matrix if matrix is not None else colour.attrs.get("camera_matrix")
     if given is None:
-        msg = "no colour matrix is given and the frame holds none (only camera RAW files do); pass matrix="
+        msg = (
+            "no colour matrix is given and the frame holds none (only camera RAW files do, and once it is done it is "
+            "done); pass matrix="
+        )
         raise SettingError(msg)
     values = np.asarray(given, dtype=np.float32)
     if values.shape != (3, 3) or len(channels) != 3 or not np.isfinite(values).all():
@@ -114,8 +119,17 @@ def colour_matrix(colour: xr.Dataset, matrix: Sequence[Sequence[float]] | None =
     together = flags.copy(data=flags.data)
     for name in channels:  # every new channel holds something of each old one
         together = together | flags.sel(channel=name, drop=True)
-    out = colour.assign(**mixed, flags=together.transpose(*flags.dims).assign_attrs(flags.attrs))
+    out = _without(colour, "camera_matrix").assign(
+        **mixed, flags=together.transpose(*flags.dims).assign_attrs(flags.attrs)
+    )
     return add_step(out, "colour matrix", matrix=values.tolist())
+
+
+def _without(colour: xr.Dataset, name: str) -> xr.Dataset:
+    """*colour* without an attribute that does not hold of it any more."""
+    out = colour.copy(deep=False)
+    out.attrs = {key: value for key, value in colour.attrs.items() if key != name}
+    return out
 
 
 def _channels(colour: xr.Dataset) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def _info(path: Path, facts: dict[str, Any]) -> FrameInfo:
         if name in ("iso", "exposure", "aperture") and value
     }
     header |= {"DATE-OBS": facts["time"]} if facts["time"] else {}
+    balance, matrix = _colours(facts) if cell and set(pattern.colours) == set("RGB") else (None, None)
     return FrameInfo(
         path=path,
         shape=(y1 - y0, x1 - x0),
@@ -88,9 +89,27 @@ def _info(path: Path, facts: dict[str, Any]) -> FrameInfo:
         cfa=anchored.text,
         saturation=white if 0 < white < 65536 else math.nan,
         black=_black(facts["black"], cell, pattern) if "black" in facts else None,
+        white_balance=balance,
+        camera_matrix=matrix,
         roworder="TOP-DOWN",
         header=header,
     )
+
+
+def _colours(facts: dict[str, Any]) -> tuple[dict[str, float] | None, tuple[tuple[float, ...], ...] | None]:
+    """Daylight factors (as shot, where LibRaw knows none for this camera), and the matrix that goes with them."""
+    matrix = np.array(facts["matrix"], float)
+    known = bool(np.isfinite(matrix).all() and matrix.any() and not np.array_equal(matrix, np.eye(3)))
+    daylight, as_shot = (np.array(facts[name], float) for name in ("daylight", "as_shot"))
+    factors = daylight if known or np.ptp(daylight) else as_shot
+    usable = bool(np.isfinite(factors).all() and (factors > 0).all())
+    letters = facts["letters"][:3]
+    if set(letters) != set("RGB"):
+        return None, None
+    green = factors[letters.index("G")]
+    balance = {c: round(float(factors[letters.index(c)] / green), 6) for c in "RGB"} if usable else None
+    rows = matrix[:, [letters.index(c) for c in "RGB"]].round(6).tolist()
+    return balance, tuple(tuple(row) for row in rows) if known else None
 
 
 def _named_cell(path: Path, facts: dict[str, Any]) -> list[list[tuple[str, int]]] | None:

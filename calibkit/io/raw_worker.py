@@ -22,6 +22,10 @@ import rawpy
 _SAMPLE = 48  # pixels square in which the colour pattern is looked for
 _LARGEST_CELL = 16
 _MONO = 6  # what LibRaw's COLOR() says when there are no filters
+#: Linear sRGB to XYZ under D65 (IEC 61966-2-1), as LibRaw has it.
+_XYZ_OF_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
 
 
 class _Parameters(ctypes.Structure):
@@ -51,6 +55,13 @@ def _c_interface() -> ctypes.CDLL | None:
             lib.libraw_open_file.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             lib.libraw_COLOR.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
             lib.libraw_get_color_maximum.argtypes = [ctypes.c_void_p]
+            lib.libraw_get_rgb_cam.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+            lib.libraw_get_pre_mul.argtypes = lib.libraw_get_cam_mul.argtypes = [
+                ctypes.c_void_p,
+                ctypes.c_int,
+            ]
+            for number in (lib.libraw_get_rgb_cam, lib.libraw_get_pre_mul, lib.libraw_get_cam_mul):
+                number.restype = ctypes.c_float
             lib.libraw_get_iparams.argtypes = lib.libraw_get_imgother.argtypes = [ctypes.c_void_p]
             lib.libraw_get_iparams.restype = ctypes.POINTER(_Parameters)
             lib.libraw_get_imgother.restype = ctypes.POINTER(_Other)
@@ -99,6 +110,16 @@ def _other(other: Any, shutter: float) -> dict[str, Any]:
     }
 
 
+def _matrix(raw: rawpy.RawPy) -> list[list[float]]:
+    """Camera colours to linear sRGB as LibRaw derives them: the file's matrix, or from the camera's to XYZ."""
+    stated = raw.color_matrix[:, :3]
+    xyz = raw.rgb_xyz_matrix[:3]
+    if stated.any() or not xyz.any() or raw.num_colors != 3:
+        return (stated if stated.any() else np.eye(3)).tolist()
+    camera = xyz @ _XYZ_OF_RGB
+    return np.linalg.inv(camera / camera.sum(axis=1, keepdims=True)).tolist()
+
+
 def identify(path: str, lib: ctypes.CDLL | None) -> dict[str, Any]:
     """What the file's headers say; nothing is decoded where LibRaw's C functions are at hand."""
     if lib is None:
@@ -120,6 +141,9 @@ def identify(path: str, lib: ctypes.CDLL | None) -> dict[str, Any]:
             text.decode("utf-8", "replace") for text in (parameters.make, parameters.model)
         )
         facts["white"] = lib.libraw_get_color_maximum(handle)
+        facts["daylight"] = [lib.libraw_get_pre_mul(handle, i) for i in range(3)]
+        facts["as_shot"] = [lib.libraw_get_cam_mul(handle, i) for i in range(3)]
+        facts["matrix"] = [[lib.libraw_get_rgb_cam(handle, i, j) for j in range(3)] for i in range(3)]
     finally:
         lib.libraw_close(handle)
     facts["cell"] = [[_MONO]] if (colours == _MONO).all() else _cell(colours)
@@ -135,6 +159,8 @@ def decode(path: str, out: str | None) -> dict[str, Any]:
         facts["flat"] = raw.raw_type is rawpy.RawType.Flat
         facts["white"] = raw.white_level
         facts["black"] = list(raw.black_level_per_channel)
+        facts["daylight"], facts["as_shot"] = raw.daylight_whitebalance[:3], raw.camera_whitebalance[:3]
+        facts["matrix"] = _matrix(raw)
         if not facts["flat"]:
             return facts
         y0, y1, x0, x1 = facts["active"]

@@ -42,6 +42,8 @@ class FrameInfo:
     saturation: float = math.nan  # ADU
     pedestal: float = 0.0  # ADU, a known constant in the data
     black: dict[str, float] | None = None  # ADU per channel, from camera RAW
+    white_balance: dict[str, float] | None = None  # factor per colour, G = 1, from camera RAW
+    camera_matrix: tuple[tuple[float, ...], ...] | None = None  # balanced camera colours to linear sRGB
     binning: tuple[int, int] = (1, 1)  # (by, bx)
     read_noise: float = math.nan  # electron
     roworder: str = ""  # "TOP-DOWN", "BOTTOM-UP" or ""

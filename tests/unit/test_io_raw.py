@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import calibkit
 from calibkit import io
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import FrameFileError, OutputError
@@ -37,7 +38,7 @@ def dng(
     height, width = pixels.shape[:2]
     planes = pixels.shape[2] if pixels.ndim == 3 else 1
     repeat = {1: (1, 1), 4: (2, 2)}[len(black)]
-    short, long, text, byte, rational = 3, 4, 2, 1, 5
+    short, long, text, byte, rational, signed = 3, 4, 2, 1, 5, 10
     data = pixels.astype("<u2").tobytes()
     tags: dict[int, tuple[int, Any]] = {
         254: (long, (0,)),
@@ -71,8 +72,9 @@ def dng(
     for tag, (kind, values) in sorted(tags.items()):
         if kind == text:
             packed, count = values, len(values)
-        elif kind == rational:
-            packed, count = b"".join(struct.pack("<II", *value) for value in values), len(values)
+        elif kind in (rational, signed):
+            form = "<II" if kind == rational else "<ii"
+            packed, count = b"".join(struct.pack(form, *value) for value in values), len(values)
         else:
             packed = struct.pack(f"<{len(values)}{ {byte: 'B', short: 'H', long: 'I'}[kind] }", *values)
             count = len(values)
@@ -170,6 +172,59 @@ def test_header_without_libraw_s_c_functions(tmp_path: Path) -> None:
     assert {key: slow[key] for key in quick if key in slow} == {
         key: quick[key] for key in quick if key in slow
     }
+
+
+#: XYZ to camera, as a DNG states it for daylight, and what makes grey of the light it was taken in.
+TO_CAMERA = np.array([[0.66, -0.18, -0.05], [-0.52, 1.30, 0.25], [-0.10, 0.17, 0.65]])
+NEUTRAL = (0.5, 1.0, 0.8)
+
+
+def coloured(path: Path, *, matrix: bool, neutral: bool = True, **options: Any) -> Path:
+    tags: dict[int, tuple[int, Any]] = {}
+    if neutral:
+        tags[50728] = (5, tuple((round(v * 1000), 1000) for v in NEUTRAL))
+    if matrix:
+        tags[50779] = (3, (21,))  # D65
+        tags[50722] = (10, tuple((round(v * 10000), 10000) for v in TO_CAMERA.ravel()))
+    return dng(path, noise(), extra=tags, **options)
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "GBRG", XTRANS])
+def test_white_balance_and_matrix_make_daylight_white(tmp_path: Path, pattern: str) -> None:
+    """What the camera sees of D65 white becomes 1, 1, 1, and sRGB's primaries become themselves."""
+    path = coloured(tmp_path / "c.dng", matrix=True, pattern=pattern)
+    info = io.read_info(path)
+    srgb_to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )  # IEC 61966-2-1
+    seen = TO_CAMERA @ srgb_to_xyz
+    white = seen.sum(axis=1)
+    assert info.white_balance == {
+        "R": pytest.approx(white[1] / white[0], rel=2e-3),
+        "G": 1.0,
+        "B": pytest.approx(white[1] / white[2], rel=2e-3),
+    }
+    balanced = seen * np.array([info.white_balance[c] for c in "RGB"])[:, None]
+    np.testing.assert_allclose(np.array(info.camera_matrix) @ balanced / white[1], np.eye(3), atol=3e-3)
+    np.testing.assert_allclose(np.sum(info.camera_matrix, axis=1), 1, atol=1e-5)
+    quick, slow = (raw_worker.identify(str(path), lib) for lib in (raw_worker._c_interface(), None))
+    for key in ("daylight", "as_shot", "matrix"):
+        np.testing.assert_allclose(quick[key], slow[key], atol=1e-5, err_msg=key)
+    stack = calibkit.open_stack([path])
+    assert stack.attrs["white_balance"] == info.white_balance
+    assert stack.attrs["camera_matrix"] == [list(row) for row in info.camera_matrix]
+
+
+def test_camera_that_libraw_has_no_colours_for(tmp_path: Path) -> None:
+    """Then what the camera chose for this picture is better than nothing; without it nothing is said."""
+    info = io.read_info(coloured(tmp_path / "a.dng", matrix=False))
+    assert info.camera_matrix is None
+    assert info.white_balance == {"R": pytest.approx(2.0), "G": 1.0, "B": pytest.approx(1.25)}
+    for options in ({"neutral": False}, {"pattern": ""}):
+        info = io.read_info(coloured(tmp_path / "b.dng", matrix=False, **options))
+        assert info.white_balance is None
+        assert info.camera_matrix is None
+    assert "white_balance" not in calibkit.open_stack([tmp_path / "b.dng"]).attrs
 
 
 def test_monochrome_sensor(tmp_path: Path) -> None:
