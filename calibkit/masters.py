@@ -13,7 +13,12 @@ from calibkit import meta
 from calibkit.calibration import checks
 from calibkit.calibration.dark import dark_scales, fingerprint, same_bias
 from calibkit.calibration.engine import TEMPERATURE_TOLERANCE, input_files
-from calibkit.calibration.flat import divide_by_level, warn_of_exposure
+from calibkit.calibration.flat import (
+    divide_by_level,
+    prepare_normalisation,
+    subtracted_stack,
+    warn_of_exposure,
+)
 from calibkit.calibration.levels import per_channel
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
@@ -54,7 +59,7 @@ def master_bias(stack: xr.DataArray, **options: Any) -> xr.Dataset:
     (100, 9)
     """
     stack = _stack(stack, "master_bias", ("bias",))
-    result = _combined(stack, **({"normalise": "none"} | options))
+    result = combine(stack, **({"normalise": "none"} | options))
     return _with_noise(result, stack).assign_attrs(kind="bias")
 
 
@@ -111,7 +116,7 @@ def master_dark(
     _one_value(stack, "temperature", "°C", temperature_tolerance)
     if bias is not None:
         bias, unknown = _bias_for(bias, stack, "dark")
-    result = _with_noise(_combined(stack, **({"normalise": "none"} | options)), stack)
+    result = _with_noise(combine(stack, **({"normalise": "none"} | options)), stack)
     kind = meta.frame_value(stack, "kind", "dark")
     result = result.assign_attrs(
         kind=kind, exposure=_middle(stack, "exposure"), temperature=_middle(stack, "temperature")
@@ -190,8 +195,6 @@ def master_flat(
     >>> master_flat(flats, dark=flat_dark).attrs["channel_level"]  # doctest: +SKIP
     {'R': 9120.4, 'G1': 15533.0, 'G2': 15520.7, 'B': 11030.9}
     """
-    from calibkit.calibration.flat import subtracted_stack
-
     combined = isinstance(stack, xr.Dataset)
     frames = (
         stack["signal"].assign_attrs(stack.attrs) if combined else _stack(stack, "master_flat", ("flat",))
@@ -235,7 +238,9 @@ def master_flat(
         result = _subtract_from_combined(stack, bias, dark, float(scale[0]), common=common)
     else:
         lit = subtracted_stack(frames, bias, dark, scale)
-        result = _combined(lit, **({"normalise": "multiplicative"} | options))
+        if "normalise" not in options:
+            lit, options["normalise"] = prepare_normalisation(lit)
+        result = combine(lit, **options)
         result = _add_master_noise(result, bias, dark, float(scale.mean()), common=common)
     for name, master in (("bias", bias), ("dark", dark)):
         if master is not None:
@@ -341,15 +346,6 @@ def _stack(stack: object, who: str, kinds: tuple[str, ...]) -> xr.DataArray:
         )
         raise MismatchError(msg)
     return stack if "frame" in stack.dims else stack.expand_dims("frame")
-
-
-def _combined(stack: xr.DataArray | xr.Dataset, **options: Any) -> xr.Dataset:
-    with warnings.catch_warnings():
-        if stack.sizes["frame"] == 1:  # that one frame shows no scatter is said by what is made from it
-            warnings.filterwarnings(
-                "ignore", category=CalibkitWarning, message="combine: the variance of the result"
-            )
-        return combine(stack, **options)
 
 
 def _with_noise(result: xr.Dataset, stack: xr.DataArray) -> xr.Dataset:

@@ -20,6 +20,10 @@ _SATURATED_SHARE, _SATURATED_ALL = 0.001, 0.5
 _NEAR_SATURATION = 0.9
 #: Noise of the master per pixel, relative, that is worth a word (ten flats of 10 000 electrons: 0.3 %).
 _WEAK = 0.01
+#: A channel whose level in one flat is below so many times its spread is too dark to be normalised by.
+_DARK = 0.5
+#: Pixels that tell whether a channel is.
+_SAMPLE = 500_000
 #: A channel in which one pixel's noise is larger than its level shows no response.
 _EMPTY = 1.0
 
@@ -59,6 +63,63 @@ def _like(master: object, data: object) -> object:
     )
 
 
+def prepare_normalisation(stack: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """The stack, and how `combine` has to bring its frames to one level.
+
+    Each channel is multiplied by itself, so that twilight may change its colour. Behind a narrowband filter some
+    channels hold no light, and then every frame is multiplied here, by the level of the brightest channel.
+
+    Raises
+    ------
+    MismatchError
+        A channel is saturated as a whole.
+    """
+    cell, channels = channel_index(stack)
+    strips = _sample_rows(stack, cell.shape[0])
+    first = stack.isel(frame=0, y=strips)
+    signal, flags = np.asarray(first["signal"].data), np.asarray(first["flags"].data)
+    significance = np.full(len(channels), np.nan)
+    for number, name in enumerate(channels):
+        _refuse_saturated(flags, cell, number, name)
+        values = channel_values(signal, flags, cell, number)
+        if values.size:
+            spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+            significance[number] = np.median(values) / spread if spread > 0 else np.inf * np.median(values)
+    if (significance > _DARK).all() or not (significance > _DARK).any():
+        return stack, "multiplicative" if (significance > _DARK).all() else "none"
+    brightest = int(np.nanargmax(significance))
+    levels = []
+    for number in range(stack.sizes["frame"]):
+        frame = stack.isel(frame=number, y=strips)
+        values = channel_values(
+            np.asarray(frame["signal"].data), np.asarray(frame["flags"].data), cell, brightest
+        )
+        levels.append(float(np.median(values)) if values.size else np.nan)
+    factor = (np.median(levels) / np.array(levels)).astype(np.float32)
+    if not (np.isfinite(factor) & (factor > 0)).all():
+        return stack, "none"
+    scaled = stack["signal"].copy(data=stack["signal"].data * factor[:, None, None])
+    return stack.assign(signal=scaled), "none"
+
+
+def _sample_rows(stack: xr.Dataset, period: int) -> slice:
+    """Some rows of whole cells in the middle of the frame, where flats are brightest."""
+    height, width = stack.sizes["y"], stack.sizes["x"]
+    rows = min(height, max(period, _SAMPLE // width // period * period))
+    start = (height - rows) // 2 // period * period
+    return slice(start, start + rows)
+
+
+def _refuse_saturated(flags: np.ndarray, cell: np.ndarray, number: int, name: str) -> None:
+    full = np.concatenate([(flags[s] & fl.SATURATED).ravel() != 0 for s in sites_of(cell, number)])
+    if full.mean() >= _SATURATED_ALL:
+        msg = (
+            f"flat: {100 * full.mean():.0f} % of the pixels of channel {name} are saturated, so that it says "
+            "nothing of their response; take flats of a shorter exposure or a weaker lamp"
+        )
+        raise MismatchError(msg)
+
+
 def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
     """*flat* divided by the mean of the good pixels of each channel, and its noise per pixel, relative.
 
@@ -75,13 +136,7 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
     noise: dict[str, float] = {}
     empty: list[str] = []
     for number, name in enumerate(channels):
-        full = np.concatenate([(flags[s] & fl.SATURATED).ravel() != 0 for s in sites_of(cell, number)])
-        if full.mean() >= _SATURATED_ALL:
-            msg = (
-                f"flat: {100 * full.mean():.0f} % of the pixels of channel {name} are saturated, so that it says "
-                "nothing of their response; take flats of a shorter exposure or a weaker lamp"
-            )
-            raise MismatchError(msg)
+        _refuse_saturated(flags, cell, number, name)
         good = channel_values(signal, flags, cell, number)
         level = clipped_mean(good) if good.size else math.nan
         spread = channel_values(variance, flags, cell, number)

@@ -18,7 +18,7 @@ from calibkit.progress import Progress, silent
 #: Chance that the frames of a good pixel scatter as much as an unstable one's.
 _UNSTABLE_CHANCE = 1e-6
 #: Fewer frames than this do not tell an unstable pixel.
-_UNSTABLE_FRAMES = 5
+_UNSTABLE_FRAMES = 7
 #: A pixel of a flat stands out by this many sigma, as the spread of the pixels' response goes.
 _FLAT_SIGMA = 8.0
 
@@ -158,6 +158,9 @@ def _in_dark(
 ) -> DefectMap:
     around = measure_surroundings(dark)
     stands = standing_out(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
+    if "n_kept" in dark:  # a mean of fewer frames is noisier, and where frames were rejected it is often off
+        kept = np.asarray(dark["n_kept"].data, np.float32) / dark.attrs.get("n_frames", 1)
+        stands *= np.sqrt(np.minimum(kept, 1))
     values = np.zeros(stands.shape, fl.FLAG_DTYPE)
     values[stands > sigma] |= fl.HOT
     values[stands < -cold_sigma] |= fl.COLD
