@@ -74,3 +74,54 @@ function number(label, title, take) {
   };
   return { element: make("label", { class: "ck-field" }, `${label} `, input), update };
 }
+
+/** The frame of a plot, measured from the corner of `element`; `page` is its left edge on the page. */
+function frameOf(element, plotView) {
+  const [outer, plot] = [element.getBoundingClientRect(), plotView.el.getBoundingClientRect()];
+  const { left, top, width, height } = plotView.frame.bbox;
+  return { left: plot.left - outer.left + left, top: plot.top - outer.top + top, width, height, page: plot.left + left };
+}
+
+/**
+ * An upright line over a plot, to be dragged with the pointer or moved with the arrow keys.
+ * `moved` gets the fraction of the frame's width. Lies over the page, so that a drag may begin as slowly as it likes.
+ */
+function handle(label, kind, { element, plotView, moved }) {
+  let at = 0;
+  const line = make("div", {
+    class: `ck-handle ck-${kind}`, role: "slider", tabindex: 0, title: label, "aria-label": label,
+    "aria-valuemin": 0, "aria-valuemax": 100,
+  }, make("span"));
+  line.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    line.setPointerCapture(event.pointerId);
+    line.focus({ preventScroll: true });
+    const { page, width } = frameOf(element, plotView);
+    const offset = event.clientX - (page + at * width);
+    const move = ({ clientX }) => moved((clientX - offset - page) / width);
+    line.addEventListener("pointermove", move);
+    line.addEventListener("lostpointercapture", () => line.removeEventListener("pointermove", move), { once: true });
+  });
+  line.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -0.01, ArrowRight: 0.01 }[event.key];
+    if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    moved(at + (event.shiftKey ? 5 : 1) * step);
+  });
+  // What the pointer does to the plot below it does it here, too.
+  line.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    plotView.canvas_view.events_el.dispatchEvent(new WheelEvent("wheel", event));
+  });
+  element.append(line);
+  const place = (fraction, visible) => {
+    at = fraction;
+    line.hidden = !visible || fraction < -0.001 || fraction > 1.001;
+    if (line.hidden) return;
+    const { left, top, width, height } = frameOf(element, plotView);
+    Object.assign(line.style, { left: `${left + fraction * width}px`, top: `${top}px`, height: `${height}px` });
+    line.setAttribute("aria-valuenow", Math.round(100 * fraction));
+  };
+  return { element: line, place };
+}

@@ -10,7 +10,6 @@ function makeLevels({ view, shown, changed }) {
   const all = Array.from({ length: count }, (_, n) => n);
   const shared = (n) => two && n !== 2 && settings.shared;
   const layer = (n) => (n === 2 ? facts.difference : facts.layers[n]);
-  let placing = false;
 
   function automatic(n) {
     if (!shared(n)) return layer(n).auto[n === 2 ? "linear" : settings.curve];
@@ -34,7 +33,7 @@ function makeLevels({ view, shown, changed }) {
   }
 
   function reset() {
-    view.set(Object.fromEntries(shown().map((n) => [name(n), null])));
+    view.set(Object.fromEntries(shown().map((n) => [name(n), null]))); // null: automatic
     changed();
   }
 
@@ -59,40 +58,53 @@ function makeLevels({ view, shown, changed }) {
     return { element, title, fields, clipped, wide };
   });
 
-  // ---- as handles -------------------------------------------------------------------------------------------
+  // ---- as handles on the histogram --------------------------------------------------------------------------
 
+  const plots = all.map((n) => view.views.find_one(models[`levels${n}`]));
+  const handles = all.map((n) => {
+    const range = models[`levels${n}`].x_range;
+    const valueAt = (fraction) => range.start + fraction * (range.end - range.start);
+    const name = two ? `${layer(n).name}: ` : "";
+    const drag = (label, kind, moved) =>
+      handle(`${name}${label}`, kind, {
+        element: view.element, plotView: plots[n], moved: (fraction) => moved(valueAt(fraction), ...of(n)),
+      });
+    return [
+      drag("black", "level", (value, _, white, midtone) => set(n, [value, white, midtone])),
+      drag("white", "level", (value, black, _, midtone) => set(n, [black, value, midtone])),
+      drag("midtone, shown at half brightness", "middle", (value, black, white) => {
+        const midtone = (value - black) / (white - black);
+        set(n, [black, white, Math.max(0.0005, Math.min(0.9995, midtone))]);
+      }),
+    ];
+  });
   for (const n of all) {
-    const [box, middle, plot] = [models[`box${n}`], models[`mid${n}`], models[`levels${n}`]];
-    box.change.connect(() => {
-      if (!placing && box.left < box.right) set(n, [box.left, box.right, of(n)[2]]);
-    });
-    middle.change.connect(() => {
-      if (placing) return;
-      const [black, white] = of(n);
-      const midtone = (middle.location - black) / (white - black);
-      set(n, [black, white, Math.max(0.0005, Math.min(0.9995, midtone))]);
-    });
+    const range = models[`levels${n}`].x_range;
     let later = null;
-    plot.x_range.change.connect(() => {
+    range.change.connect(() => {
+      changed();
       clearTimeout(later);
-      later = setTimeout(() => view.send(`histogram${n}`, { low: plot.x_range.start, high: plot.x_range.end }), 100);
+      later = setTimeout(() => view.send(`histogram${n}`, { low: range.start, high: range.end }), 100);
     });
   }
 
   /** Everything as the settings have it. */
   function place() {
     const visible = shown();
-    placing = true;
     for (const n of all) {
       const [plot, cell] = [models[`levels${n}`], cells[n]];
       const seen = visible.includes(n);
       if (plot.visible !== seen) plot.setv({ visible: seen }, { sync: false });
       cell.element.hidden = !seen;
-      if (!seen) continue;
       const [black, white, midtone] = of(n);
       const curved = settings.curve !== "linear" && n !== 2;
-      models[`box${n}`].setv({ left: black, right: white }, { sync: false });
-      models[`mid${n}`].setv({ location: black + midtone * (white - black), visible: curved }, { sync: false });
+      const { start, end } = plot.x_range;
+      [black, white, black + midtone * (white - black)].forEach((value, i) => {
+        handles[n][i].place((value - start) / (end - start), seen && (i < 2 || curved));
+      });
+      if (!seen) continue;
+      const box = models[`box${n}`];
+      if (box.left !== black || box.right !== white) box.setv({ left: black, right: white }, { sync: false });
       [black, white, Number(midtone.toPrecision(4))].forEach((value, i) => cell.fields[i].update(value));
       cell.fields[2].element.hidden = !curved;
       const about = shared(n) ? facts.layers : [layer(n)];
@@ -110,8 +122,7 @@ function makeLevels({ view, shown, changed }) {
         plot.x_range.setv({ start, end });
       }
     }
-    placing = false;
   }
 
-  return { of, set, reset, place, element: make("div", { class: "ck-row" }, ...cells.map((cell) => cell.element)) };
+  return { of, set, reset, place, plots, element: make("div", { class: "ck-row" }, ...cells.map((cell) => cell.element)) };
 }

@@ -20,7 +20,6 @@ from bokeh.models import (
     Range1d,
     ResetTool,
     SaveTool,
-    Span,
     WheelZoomTool,
 )
 from bokeh.plotting import figure
@@ -155,30 +154,7 @@ def levels_plots(units: list[str]) -> tuple[list[LevelsPlot], LayoutDOM]:
         plot.quad(source=bars, bottom=0.1, fill_color="#8a8a8a", line_color=None)
         second = plot.quad(source=other, bottom=0.1, fill_color="#e69f00", fill_alpha=0.4, line_color=None)
         second.name, second.visible = f"other{n}", False
-        box = BoxAnnotation(
-            name=f"box{n}",
-            syncable=False,
-            left=0.0,
-            right=1.0,
-            editable=True,
-            movable="x",
-            resizable="x",
-            fill_color="#56b4e9",
-            fill_alpha=0.15,
-            line_color="#0072b2",
-            line_width=2,
-        )
-        middle = Span(
-            name=f"mid{n}",
-            syncable=False,
-            dimension="height",
-            location=0.5,
-            editable=True,
-            line_color="#0072b2",
-            line_dash="dashed",
-            line_width=2,
-        )
+        box = BoxAnnotation(name=f"box{n}", syncable=False, fill_color="#56b4e9", fill_alpha=0.15, line_color=None)
         plot.add_layout(box)
-        plot.add_layout(middle)
         made.append(LevelsPlot(plot, bars, other))
     return made, row(*(item.plot for item in made), sizing_mode="stretch_width")

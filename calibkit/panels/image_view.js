@@ -36,9 +36,7 @@ export function attach(view) {
   /** Numbers of the levels that are seen and can be changed now. */
   function shownLevels() {
     if (mode() === "difference") return [2];
-    if (!two || settings.shared) return [0];
-    if (blinking) return [0, 1];
-    return { before: [0], after: [1] }[mode()] ?? [0, 1];
+    return !two || settings.shared ? [0] : [0, 1];
   }
 
   const region = makeRegion({ view, plots: [picture, picture2].filter(Boolean), pictureView, moved: () => mode() === "split" && refresh() });
@@ -165,49 +163,20 @@ export function attach(view) {
 
   // ---- divider ---------------------------------------------------------------------------------------------
 
-  const divider = make("div", {
-    class: "ck-divider", role: "slider", tabindex: 0, "aria-label": "Divider between before and after",
-    "aria-valuemin": 0, "aria-valuemax": 100,
-  }, make("span"));
-
-  function frame() {
-    const [outer, plot] = [element.getBoundingClientRect(), pictureView.el.getBoundingClientRect()];
-    const { left, top, width, height } = pictureView.frame.bbox;
-    return { left: plot.left - outer.left + left, top: plot.top - outer.top + top, width, height, page: plot.left + left };
-  }
-
-  function placeDivider() {
-    divider.hidden = mode() !== "split";
-    if (divider.hidden) return;
-    const { left, top, width, height } = frame();
-    const { columns, extent: [x0, x1] } = grid;
-    // Where it is seen: on the edge of a column of the picture, as long as that is inside.
-    const edge = columns ? region.fractionOf(x0 + ((x1 - x0) * dividedAt()) / columns) : settings.split;
-    const place = Math.abs(edge - settings.split) * columns < 1 ? edge : settings.split;
-    Object.assign(divider.style, { left: `${left + place * width}px`, top: `${top}px`, height: `${height}px` });
-    divider.setAttribute("aria-valuenow", Math.round(100 * settings.split));
-  }
-
   function moveDivider(split) {
     view.set({ split: Math.max(0, Math.min(1, split)) });
     refresh();
   }
 
-  divider.addEventListener("pointerdown", (event) => {
-    event.preventDefault();
-    divider.setPointerCapture(event.pointerId);
-    divider.focus({ preventScroll: true });
-    const { page, width } = frame();
-    const move = ({ clientX }) => moveDivider((clientX - page) / width);
-    divider.addEventListener("pointermove", move);
-    divider.addEventListener("lostpointercapture", () => divider.removeEventListener("pointermove", move), { once: true });
-  });
+  const divider = two && handle("Divider between before and after", "divider", { element, plotView: pictureView, moved: moveDivider });
 
-  // Zoom where the pointer happens to be on the divider, too.
-  divider.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    pictureView.canvas_view.events_el.dispatchEvent(new WheelEvent("wheel", event));
-  });
+  function placeDivider() {
+    if (!two) return;
+    const { columns, extent: [x0, x1] } = grid;
+    // Where it is seen: on the edge of a column of the picture, as long as that is near.
+    const edge = columns ? region.fractionOf(x0 + ((x1 - x0) * dividedAt()) / columns) : settings.split;
+    divider.place(Math.abs(edge - settings.split) * columns < 1 ? edge : settings.split, mode() === "split");
+  }
 
   // ---- controls --------------------------------------------------------------------------------------------
 
@@ -292,8 +261,7 @@ export function attach(view) {
   element.tabIndex = 0;
   element.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    const onDivider = event.target === divider && { ArrowLeft: "[", ArrowRight: "]" }[event.key];
-    const action = keys[onDivider || event.key];
+    const action = keys[event.key];
     if (!action) return;
     event.preventDefault();
     event.stopPropagation();
@@ -326,7 +294,6 @@ export function attach(view) {
   element.prepend(bar);
   top.after(here, exact);
   bottom.before(levels.element);
-  if (two) element.append(divider);
 
   models.views.change.connect(() => {
     takeViews();
@@ -353,8 +320,9 @@ export function attach(view) {
     for (const layer of layers) layer.key = null;
     refresh();
   });
-  const observer = new ResizeObserver(() => requestAnimationFrame(placeDivider));
+  const observer = new ResizeObserver(refresh); // lines over plots have to follow them
   observer.observe(element);
+  for (const plot of levels.plots) observer.observe(plot.el);
 
   takeViews();
   region.resized();

@@ -195,22 +195,26 @@ def test_levels_by_handle_by_number_and_from_python(panel: Panel) -> None:
     white.fill("900")
     white.press("Enter")
     expect(white).to_have_value("4000")
-    # The handle of white on the histogram, at its value on the axis.
+    # The handle of white on the histogram, dragged to where the axis says 3000.
+    handle = panel.root.get_by_role("slider", name="before: white")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] - 4
     script = """() => {
       const doc = Bokeh.documents.find((d) => d.roots().length && d.get_model_by_name('levels0'));
-      const plot = Bokeh.index.find_one(doc.get_model_by_name('levels0'));
-      plot.el.scrollIntoView();
-      const { start, end } = plot.model.x_range, outer = plot.el.getBoundingClientRect(), box = plot.frame.bbox;
-      const at = (value) => outer.left + box.left + (value - start) / (end - start) * box.width;
-      return [at(4000), at(3000), outer.top + box.top + box.height / 2];
+      const { x_range: range, inner_width: width } = doc.get_model_by_name('levels0');
+      return width / (range.end - range.start);
     }"""
-    start, end, y = panel.page.evaluate(script)
-    panel.page.mouse.move(start, y)
+    pixels = panel.page.evaluate(script)
+    panel.page.mouse.move(x, y)
     panel.page.mouse.down()
-    panel.page.mouse.move(end, y, steps=10)
+    panel.page.wait_for_timeout(500)  # held still for a while: still a drag
+    panel.page.mouse.move(x - 1000 * pixels, y, steps=10)
     panel.page.mouse.up()
     panel.book.wait_for("abs(panel.state.levels[1] - 3000) < 30")
     assert panel.state("levels")[0] == 1000
+    handle.press("ArrowLeft")
+    panel.book.wait_for("panel.state.levels[1] < 2990")
     panel.book.run("panel.state.levels = (1000, 2000, 0.5)")
     panel.wait_for_colour(place, [255, 255, 255])
     panel.root.press("a")
