@@ -81,7 +81,7 @@ def find_defects(
     -----
     Sigma is that of good pixels: measured in tiles of some 64 pixels, per channel, as the standard deviation of
     what lies within 4 sigma of the mean, so that neither hot pixels nor glow raise it. The reference of a pixel
-    is the smooth level between tiles, or where they differ the median of up to 24 neighbours of its channel, which is
+    is the smooth level between tiles, or where they differ the median of up to 48 neighbours of its channel, which is
     what Siril's cosmetic correction compares with [1]_.
     At 3.8 sigma 7 of 100 000 good pixels are taken for hot, and of those truly above 5 sigma nearly all are found.
 
@@ -175,19 +175,20 @@ def _in_dark(
 def _bad_lines(stands: np.ndarray, line_sigma: float) -> np.ndarray:
     """Pieces of rows and columns, a tile long, more than half of whose pixels stand out to one side."""
     bad = np.zeros(stands.shape, bool)
-    height, width = stands.shape
     for side in (stands > line_sigma, stands < -line_sigma):
         if not side.any():
             continue
-        for y0 in range(0, height, TILE):
-            part = side[y0 : y0 + TILE]
-            if len(part) * 2 > TILE or height < TILE:
-                bad[y0 : y0 + TILE, part.mean(axis=0) > 0.5] = True
-        for x0 in range(0, width, TILE):
-            part = side[:, x0 : x0 + TILE]
-            if part.shape[1] * 2 > TILE or width < TILE:
-                bad[part.mean(axis=1) > 0.5, x0 : x0 + TILE] = True
+        for start, stop in _pieces(stands.shape[0]):
+            bad[start:stop, side[start:stop].mean(axis=0) > 0.5] = True
+        for start, stop in _pieces(stands.shape[1]):
+            bad[side[:, start:stop].mean(axis=1) > 0.5, start:stop] = True
     return bad
+
+
+def _pieces(size: int) -> list[tuple[int, int]]:
+    """Pieces of a tile's length; the last one is moved back to fit."""
+    starts = [*range(0, size - TILE + 1, TILE), max(0, size - TILE)]
+    return [(start, min(start + TILE, size)) for start in starts]
 
 
 def _unstable(dark: xr.Dataset, stands: np.ndarray, gain: float | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from calibkit.memory import band_rows
 #: Rows and columns of the tiles in which level and noise are measured, about.
 TILE = 64
 #: Rings of neighbours whose median a pixel is compared with.
-_REACHES = (1, 2)
+_REACHES = (1, 2, 3)
 _CLIP = 4.0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from calibkit.kernels._jit import kernel
 
-#: Median of the neighbours and smooth level agree within so many sigma: three times what noise makes of it.
+#: Median of the neighbours and smooth level agree within so many sigma: four times what noise makes of it.
 _AGREE = 0.8
 
 
@@ -150,6 +150,6 @@ def stand_out(
             middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
             if count < 3:
                 continue
-            # The median of some 20 pixels is noisier than the smooth level, so that it only speaks where they differ.
+            # The median of some 40 pixels is noisier than the smooth level, so that it only speaks where they differ.
             reference = mean if abs(middle - mean) < _AGREE * noise else middle
             out[i, x] = (value - reference) / noise

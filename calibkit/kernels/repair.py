@@ -59,10 +59,13 @@ def repair_rows(signal, variance, flags, wanted, taps, rings, enough, top, out, 
                     squares += d * d
                     noise += variance[v, u]
                 start = rings[a, b, ring]
+                if ring == 0 and saturated > count:
+                    # The core of a star: good neighbours lie outside of it and say nothing of it.
+                    count = 0
+                    break
                 if count >= enough:
                     break
-            # In the core of a star the good neighbours lie outside of it and say nothing of it.
-            if count == 0 or saturated > count:
+            if count == 0:
                 continue
             mean = total / count
             noise /= count
