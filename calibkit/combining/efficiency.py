@@ -156,7 +156,8 @@ def efficiency(
     grid = _grid(reject)
     at = int(np.clip(np.searchsorted(grid, low), 1, len(grid) - 1))
     below, above = (_between_counts(table()[reject, g, g], n) for g in grid[at - 1 : at + 1])
-    return _mix(below, above, (low - grid[at - 1]) / (grid[at] - grid[at - 1]))
+    share = (low - grid[at - 1]) / (grid[at] - grid[at - 1])
+    return _between_limits(below, above, share, _between_counts(table()["none", 0.0, 0.0], n))
 
 
 def tabled(
@@ -197,7 +198,17 @@ def _between_counts(entries: dict[int, Efficiency], n: int) -> Efficiency:
 
 
 def _mix(a: Efficiency, b: Efficiency, share: float) -> Efficiency:
-    mixed = {name: (1 - share) * getattr(a, name) + share * getattr(b, name) for name in NAMES}
-    if a.false > 0 and b.false > 0:  # what is lost falls steeply with the limit
-        mixed["false"] = float(a.false ** (1 - share) * b.false**share)
-    return Efficiency(**mixed)
+    return Efficiency(*((1 - share) * getattr(a, name) + share * getattr(b, name) for name in NAMES))
+
+
+def _between_limits(a: Efficiency, b: Efficiency, share: float, none: Efficiency) -> Efficiency:
+    """What rejection costs falls steeply with the limit: mix the logarithms of the differences from *none*."""
+    mixed = []
+    for name in NAMES:
+        base = getattr(none, name)
+        x, y = getattr(a, name) - base, getattr(b, name) - base
+        if x * y > 0:
+            mixed.append(base + np.copysign(abs(x) ** (1 - share) * abs(y) ** share, x))
+        else:
+            mixed.append(base + (1 - share) * x + share * y)
+    return Efficiency(*map(float, mixed))

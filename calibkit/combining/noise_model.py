@@ -118,7 +118,7 @@ def detector_of(
 def _level(stack: xr.DataArray | xr.Dataset) -> np.ndarray | None:
     """The signal without light and dark current, per channel."""
     channels = pattern_of(stack).channels
-    if stack.attrs.get("bias_subtracted") or stack.attrs.get("dark_subtracted"):
+    if any(stack.attrs.get(f"{name}_subtracted") for name in ("bias", "dark", "overscan")):
         return np.zeros(len(channels))
     black = stack.attrs.get("black")
     if black and all(channel in black for channel in channels):

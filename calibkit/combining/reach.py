@@ -22,8 +22,8 @@ class Reach:
     can, can_low, can_high : bool
         Whether a single stray sample, however far out, can be rejected at all; below, and above.
     largest : float
-        The largest deviation that one stray sample can reach, in the unit of the method's limits; infinite
-        where the stray sample does not spoil its own yardstick.
+        The deviation that one sample far away from all others appears to have, in the unit of the method's
+        limits; infinite where the stray sample does not spoil its own yardstick.
     minimum : int or None
         The least number of frames with which the setting can reject a sample on every side that has a
         limit; None when no number is enough.
@@ -59,7 +59,7 @@ def can_reject(
 
     A clip that takes its yardstick from the samples themselves is stretched by the very outlier that it
     looks for. About a mean with a standard deviation (divisor n − 1) no sample of n can lie further out
-    than (n − 1)/√n, so that 3 σ on 10 frames rejects nothing, ever; about the median it is √n.
+    than (n − 1)/√n, so that 3 σ on 10 frames rejects nothing, ever. About the median a stray sample reaches √n.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def _message(rejection: Rejection, reach: Reach, keep: int) -> str:
     if not reach.can:
         why = f"always keeps {keep}" if reach.n <= keep else _why_not(rejection, reach)
         more = f"; it takes {reach.minimum} frames" if reach.minimum else ""
-        return f"{setting} cannot reject anything: it {why}{more}."
+        return f"{setting} cannot reject a stray sample, however far out: it {why}{more}."
     text = f"{setting} can reject"
     if reach.can_low != reach.can_high:
         side = "low" if reach.can_low else "high"
@@ -223,7 +223,7 @@ def _message(rejection: Rejection, reach: Reach, keep: int) -> str:
 
 def _why_not(rejection: Rejection, reach: Reach) -> str:
     if reach.largest > 0 and math.isfinite(reach.largest):
-        return f"measures deviations in a unit that the stray sample stretches, so that none exceeds {reach.largest:.2f}"
+        return f"measures in a unit that the stray sample stretches, so that this is never beyond {reach.largest:.2f}"
     if rejection.name == "gesd":
         return f"may call {reach.low:g} of the samples outliers, which is less than one"
     return "needs at least 3 samples to tell which one is astray"
