@@ -227,7 +227,7 @@ def master_flat(
         name="flat dark",
     )
     unknown["dark"] += more
-    if bias is None and dark is None and not done:
+    if bias is None and dark is None and not done and not frames.attrs.get("overscan_subtracted", False):
         msg = (
             "the flat's offset stays in it, since neither bias nor dark is given: it will correct too little; "
             "give dark= (flat dark) or bias= (calibkit.constant_bias makes one from a known level)"
@@ -270,7 +270,8 @@ def constant_bias(
     stack : xarray.DataArray
         The frames that it is for: size, place on the sensor, camera and gain are taken from them.
     level : float or mapping of channel to float, optional
-        ADU; by default the black level per channel that a camera RAW file gives, or the frame's pedestal.
+        ADU; by default the black level per channel that a camera RAW file gives, the frame's pedestal, or 0 where
+        the overscan was subtracted.
     error : float
         Standard error of the level, ADU.
 
@@ -300,6 +301,8 @@ def constant_bias(
             level, source = dict(black), "the black level of the file"
         elif pedestal:
             level, source = pedestal, "the pedestal of the frame"
+        elif stack.attrs.get("overscan_subtracted", False):
+            level, source = 0.0, "the overscan, which was subtracted"
         else:
             msg = (
                 "constant_bias: these frames say neither black level nor pedestal; give level= in ADU, for instance "

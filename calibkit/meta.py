@@ -31,7 +31,7 @@ KINDS = ("bias", "dark", "flat", "flat dark", "light")
 #: Attributes that describe the camera and go from the frames into every result made of them.
 CAMERA_ATTRS = (
     *("units", "camera", "cfa", "saturation", "pedestal", "black", "binning", "read_noise", "roworder"),
-    *("white_balance", "camera_matrix"),
+    *("white_balance", "camera_matrix", "overscan_subtracted"),
     "header",  # of the first frame: what still holds of it goes into the file of the result
 )
 

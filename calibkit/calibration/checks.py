@@ -104,6 +104,8 @@ def check_camera(
     _same(master, light, "binning", name, subject, unknown, lambda v: tuple(v), "{0[1]} × {0[0]}")
     _same(master, light, "camera", name, subject, unknown, lambda v: " ".join(v.casefold().split()), "{!r}")
     _same(master, light, "roworder", name, subject, [], str, "{}")
+    if name != "flat":
+        _same_overscan(master, light, name, subject)
     if gain:
         have, want = values_of(master, "gain_setting"), values_of(light, "gain_setting")
         if have.size and want.size:
@@ -159,6 +161,20 @@ def _same(
         unknown.append(attr)
     elif key(have) != key(want):
         _differ(attr, name, form.format(have), subject, form.format(want))
+
+
+def _same_overscan(master: xr.Dataset, light: xr.DataArray, name: str, subject: str) -> None:
+    """Offsets cancel only where the overscan was subtracted from both or from none."""
+    if master.attrs.get("bias_subtracted", False) or light.attrs.get("bias_subtracted", False):
+        return
+    have, want = (bool(obj.attrs.get("overscan_subtracted", False)) for obj in (master, light))
+    if have != want:
+        there, not_there = (name, subject) if have else (subject, name)
+        msg = (
+            f"the overscan was subtracted from the {there} and not from the {not_there}: their offsets differ. Treat the "
+            "frames of both with calibkit.subtract_overscan, or of none"
+        )
+        raise MismatchError(msg)
 
 
 def _said(value: object) -> bool:

@@ -236,9 +236,8 @@ def _check_flat(flat: xr.Dataset, light: xr.DataArray, *, has_offset: bool) -> N
             "vignetting differ between filters, so take a flat of the same filter"
         )
         raise MismatchError(msg)
-    if has_offset and not (
-        light.attrs.get("bias_subtracted", False) or light.attrs.get("dark_subtracted", False)
-    ):
+    offset_gone = any(light.attrs.get(f"{name}_subtracted", False) for name in ("bias", "dark", "overscan"))
+    if has_offset and not offset_gone:
         msg = (
             "neither bias nor dark is given, so the light's offset is divided by the flat as if it were light; "
             "give bias= (calibkit.constant_bias makes one from a known level)"

@@ -110,7 +110,8 @@ def _readout(
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
     """((variance in ADU² without electrons, level of the dark that it includes), where it comes from)."""
     zero = np.zeros(len(channels))
-    rounding = QUANTISATION if light.dtype.kind in "iu" else 0.0
+    whole = light.dtype.kind in "iu" or bool(light.attrs.get("overscan_subtracted", False))
+    rounding = QUANTISATION if whole else 0.0
     said = read_noise if read_noise is not None else light.attrs.get("read_noise")
     source = "read_noise=" if read_noise is not None else "the frames"
     holds_bias = dark is not None and not dark.attrs.get("bias_subtracted", False)
@@ -147,7 +148,8 @@ def _offset(light: xr.DataArray, channels: tuple[str, ...], *, warn: bool) -> np
     if isinstance(black, Mapping) and all(channel in black for channel in channels):
         return np.array([float(black[channel]) for channel in channels])
     pedestal = light.attrs.get("pedestal", 0.0)
-    if warn and not light.attrs.get("bias_subtracted", False) and not pedestal:
+    known_zero = light.attrs.get("bias_subtracted", False) or light.attrs.get("overscan_subtracted", False)
+    if warn and not known_zero and not pedestal:
         msg = (
             "neither bias nor dark is given and the frame says no pedestal: its electrons are counted from 0 ADU, and "
             "its variance is too large by the offset; give bias=, for instance calibkit.constant_bias(frame, level=…)"
