@@ -93,9 +93,8 @@ def measure_noise(frame: xr.DataArray | xr.Dataset) -> dict[str, Noise]:
         raise SettingError(msg)
     cell, channels = channel_index(frame)
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in channels}
-    for strip in sample_strips(frame):
-        values, variance = _pixels(frame.isel(y=strip))
-        for name, found in _by_channel(values, variance, np.roll(cell, -strip.start, 0), channels):
+    for top, values, variance in _sampled(frame):
+        for name, found in _by_channel(values, variance, np.roll(cell, -top, 0), channels):
             parts[name].append(found)
     return {
         name: _noise([np.concatenate(arrays) for arrays in zip(*parts[name], strict=True)])
@@ -103,18 +102,29 @@ def measure_noise(frame: xr.DataArray | xr.Dataset) -> dict[str, Noise]:
     }
 
 
-def _pixels(strip: xr.DataArray | xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Values with NaN for what does not count, and variances with NaN where there are none."""
-    if isinstance(strip, xr.DataArray):
-        values = np.asarray(strip.values, np.float64)
-        return values, np.full(values.shape, np.nan)
-    strip = strip.compute()
-    values = np.asarray(strip["signal"].values, np.float64)
-    if "flags" in strip:
-        values = np.where(strip["flags"].values == 0, values, np.nan)
-    if "variance" not in strip:
-        return values, np.full(values.shape, np.nan)
-    return values, np.asarray(strip["variance"].values, np.float64)
+def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(first row, values, variances) of each strip: NaN for what does not count, or is not known."""
+    names = [
+        name for name in ("signal", "flags", "variance") if isinstance(frame, xr.Dataset) and name in frame
+    ]
+    arrays = [frame[name].data for name in names] if names else [frame.data]
+    strips = list(sample_strips(frame))
+    parts = [array[strip] for strip in strips for array in arrays]
+    if any(hasattr(part, "dask") for part in parts):
+        import dask
+
+        parts = list(dask.compute(*parts))  # all at once: a reader may have to go through the file for each
+    for number, strip in enumerate(strips):
+        found = dict(zip(names or ["signal"], parts[number * len(arrays) :], strict=False))
+        values = np.asarray(found["signal"], np.float64)
+        if "flags" in found:
+            values = np.where(np.asarray(found["flags"]) == 0, values, np.nan)
+        variance = (
+            np.asarray(found["variance"], np.float64)
+            if "variance" in found
+            else np.full(values.shape, np.nan)
+        )
+        yield strip.start, values, variance
 
 
 def _by_channel(

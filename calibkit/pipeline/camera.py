@@ -67,7 +67,7 @@ def camera_of(recipe: Recipe, given: tuple[PerChannel | None, PerChannel | None]
     if not math.isfinite(said):
         note = f"the frames do not say their gain: measured from {flats.name} and {dark.name}, {text}"
         return Camera(dict(found.values), read_noise, (note,))
-    if abs(found.value - said) > max(_DOUBT * said, 4 * found.error):
+    if found.error > 0 and abs(found.value - said) > max(_DOUBT * said, 4 * found.error):
         note = (
             f"the frames say a gain of {said:.4g} e⁻/ADU, but {flats.name} and {dark.name} show {text}; what they say is "
             "used, and if it is wrong so is the predicted noise. Another one can be given as gain"

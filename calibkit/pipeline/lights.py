@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import xarray as xr
@@ -17,7 +17,7 @@ from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
-from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts
+from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory
 from calibkit.pipeline.recipe import Recipe
 from calibkit.pipeline.result import MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, Store, key_of
@@ -64,7 +64,7 @@ class LightMaker:
             spec = getattr(recipe, role)
             made = maker.get(spec) if spec is not None else None
             if made is not None:
-                self._masters[role] = made
+                self._masters[role] = replace(made, data=in_memory(made.data))
 
     def make(self, frame: Frame, name: str) -> LightRow:
         """Calibrate one light into the result called *name*; an error is kept in the row."""
@@ -106,11 +106,11 @@ class LightMaker:
             row.status = REUSED
             return key
         self._store.refuse_foreign(path)
-        light = open_stack([frame.path], kind="light").isel(frame=0)
+        light = in_memory(open_stack([frame.path], kind="light").isel(frame=0))
         result = calibrate(light, **self._options(light))
         self._store.forget(path)
         save(hash_inputs(result), path, overwrite=True)
-        written = open_result(path)
+        written = open_result(path) if hasattr(result["signal"].data, "dask") else result
         row.units = str(written.attrs.get("units", ""))
         row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
         row.after = {channel: found.as_dict() for channel, found in measure_noise(written).items()}

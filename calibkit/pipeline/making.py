@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 
@@ -19,7 +19,7 @@ from calibkit.frames import open_stack
 from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
-from calibkit.memory import band_rows
+from calibkit.memory import band_rows, memory_limit
 from calibkit.pipeline.recipe import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
@@ -30,6 +30,10 @@ from calibkit.statistics import measure_noise
 
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05
+
+#: Bytes of a pixel of a result, and the part of the memory that one frame may take.
+_BYTES, _SHARE = 10, 32
+Frames = TypeVar("Frames", xr.DataArray, xr.Dataset)
 
 
 @dataclass(frozen=True)
@@ -262,6 +266,12 @@ def flag_counts(data: xr.Dataset) -> dict[str, int]:
         for name, count in count_flags(flags.isel(y=slice(start, start + rows)).values).items():
             counts[name] = counts.get(name, 0) + count
     return counts
+
+
+def in_memory(data: Frames) -> Frames:
+    """*data* read into memory where that is little of it, else as it is: lazy."""
+    pixels = data.sizes["y"] * data.sizes["x"]
+    return data.compute() if pixels * _BYTES <= memory_limit() // _SHARE else data
 
 
 def read_through(path: Path) -> None:

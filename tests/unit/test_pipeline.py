@@ -325,6 +325,47 @@ def test_masters_that_are_ready_are_used_as_they_are(night: Path, tmp_path: Path
     assert [light.status for light in done.lights] == ["made"] * 3
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"CCD_TEMP": 5.0}, "temperature 5.0 °C, wanted −10.0 °C"),
+        ({"EGAIN": 0.5}, "gain 0.5 e⁻/ADU, wanted 2 e⁻/ADU"),
+        ({"INSTRUME": "Other"}, "camera 'Other', wanted 'Test'"),
+        ({"XBINNING": 2, "YBINNING": 2}, "binning 2×2, wanted 1×1"),
+        ({"BAYERPAT": "RGGB"}, "colour pattern RGGB, wanted none"),
+        ({"shape": (36, 40)}, "size 40 × 36, wanted 48 × 36"),
+    ],
+)
+def test_a_dark_that_does_not_belong_gives_no_image(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    folder = write_night(tmp_path / "night", without=("bias", "dark"))
+    shape = change.pop("shape", SHAPE)
+    for i in range(3):
+        path = folder / f"dark/dark_{i}.fits"
+        write_frame(path, np.full(shape, 310), IMAGETYP="Dark Frame", EXPTIME=60.0, **change)
+    before = digests(folder)
+    done = run(folder, tmp_path / "out")
+    assert len(done.failed) == 3
+    assert why in done.failed[0].error
+    assert not list((tmp_path / "out").rglob("light*.fits"))
+    assert digests(folder) == before
+
+
+@pytest.mark.parametrize("pattern", ["", "GRBG"])
+def test_small_memory_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    folder = write_night(tmp_path / "night")
+    if pattern:
+        for path in folder.rglob("*.fits"):
+            fits.setval(path, "BAYERPAT", value=pattern)
+    plenty = run(folder, tmp_path / "plenty")
+    monkeypatch.setattr("calibkit.pipeline.making.memory_limit", lambda: 1000)
+    little = run(folder, tmp_path / "little")
+    assert results(little.out) == results(plenty.out)
+    assert [row.after for row in little.lights] == [row.after for row in plenty.lights]
+    assert [row.flags for row in little.lights] == [row.flags for row in plenty.lights]
+
+
 def test_results_never_go_where_the_frames_are(night: Path) -> None:
     with pytest.raises(SettingError, match="folder of the frames"):
         run(night, night)
