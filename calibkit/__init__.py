@@ -20,6 +20,7 @@ _PUBLIC = {
     "masters": ("constant_bias", "master_bias", "master_dark", "master_flat"),
     "calibration": ("calibrate",),
     "noise": ("measure_gain", "measure_read_noise"),
+    "ledger": ("noise_ledger", "plan_exposures"),
     "darkscale": ("measure_dark_scale",),
     "darkcurrent": ("fit_dark_current",),
     "overscan": ("subtract_overscan",),
@@ -34,8 +35,10 @@ _PUBLIC = {
     ),
     "interference": ("find_interference", "line_structure"),
     "defects": ("find_defects", "repair"),
+    "cosmicrays": ("find_cosmic_rays",),
     "colour": ("channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"),
     "io.save": ("open_result", "save"),
+    "diagnosis": ("Diagnosis", "Finding", "diagnose"),
     "pipeline": ("calibrate_session",),
     "simulate": (
         "sample_session",
