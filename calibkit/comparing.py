@@ -7,7 +7,8 @@ import xarray as xr
 
 from calibkit.cfa import pattern_of
 from calibkit.errors import MismatchError
-from calibkit.view import Image, Region, image_of
+from calibkit.images import Image, signal_of
+from calibkit.view import Region
 
 
 def difference(before: Image, after: Image, *, region: Region | None = None) -> xr.DataArray:
@@ -36,7 +37,7 @@ def difference(before: Image, after: Image, *, region: Region | None = None) -> 
     >>> difference(np.array([[3, 5]], np.uint16), np.array([[4, 1]], np.uint16)).values
     array([[ 1., -4.]], dtype=float32)
     """
-    first, second = (image_of(image) for image in (before, after))
+    first, second = (signal_of(image) for image in (before, after))
     units = [str(image.attrs.get("units", "")) for image in (first, second)]
     if units[0] != units[1]:
         msg = f"the difference of {units[0] or 'no unit'} and {units[1] or 'no unit'} has no meaning"

@@ -228,25 +228,6 @@ def balance(planes: Sequence[np.ndarray]) -> list[tuple[float, float]]:
     return [(gain, centre - gain * c) for gain, (c, _) in zip(gains, spreads, strict=True)]
 
 
-def clipped(values: np.ndarray, black: float, white: float) -> tuple[float, float]:
-    """Fractions of the finite values that are shown entirely black (≤ black) and white (≥ white).
-
-    Parameters
-    ----------
-    values : array_like
-    black, white : float
-
-    Returns
-    -------
-    tuple of float
-    """
-    values = np.asarray(values).ravel()
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        return 0.0, 0.0
-    return float((values <= black).mean()), float((values >= white).mean())
-
-
 def histogram(
     values: np.ndarray, low: float, high: float, *, bins: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,9 @@ def reduce_blocks(values, cell, x0, x1, top, left, block_y, block_x, largest, ou
     """Reduce columns x0 to x1 of *values* to blocks, apart for every plane that *cell* names.
 
     ``values`` is (rows, columns), C-contiguous. Its first row lies *top* rows into the first block, and
-    column x0 lies *left* columns into it. ``cell[(top + i) % py, (left + j) % px]`` is the plane of
-    pixel [i, x0 + j]. ``out`` and ``counts`` are (planes, rows of blocks, columns of blocks): the mean, or
-    the largest value, of the pixels that are not NaN, and how many they are.
+    column x0 lies *left* columns into it. ``cell[i % py, j % px]`` is the plane of pixel [i, x0 + j].
+    ``out`` and ``counts`` are (planes, rows of blocks, columns of blocks): the mean, or the largest value,
+    of the pixels that are not NaN, and how many they are.
     """
     planes, nby, nbx = out.shape
     rows = values.shape[0]
@@ -28,11 +28,11 @@ def reduce_blocks(values, cell, x0, x1, top, left, block_y, block_x, largest, ou
         total[:] = -np.inf if largest else 0.0
         number[:] = 0
         for i in range(max(0, j * block_y - top), min(rows, (j + 1) * block_y - top)):
-            kinds = cell[(top + i) % py]
+            kinds = cell[i % py]
             for b in range(nbx):
                 start = max(x0, x0 + b * block_x - left)
                 stop = min(x1, x0 + (b + 1) * block_x - left)
-                phase = (left + start - x0) % px
+                phase = (start - x0) % px
                 for x in range(start, stop):
                     plane = kinds[phase]
                     phase += 1

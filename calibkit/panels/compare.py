@@ -11,11 +11,12 @@ import xarray as xr
 
 from calibkit.comparing import difference
 from calibkit.errors import SettingError
+from calibkit.images import Image
 from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.image_view import ImageView
 from calibkit.state import CompareState
-from calibkit.view import FrameView, Image
+from calibkit.view import FrameView
 
 
 class ComparePanel(Panel):
@@ -60,8 +61,8 @@ class ComparePanel(Panel):
 
     def __init__(
         self,
-        before: Image,
-        after: Image,
+        before: Image | FrameView,
+        after: Image | FrameView,
         *,
         names: tuple[str, str] = ("before", "after"),
         height: int | None = None,
@@ -86,7 +87,7 @@ class ComparePanel(Panel):
         ]
         lines = ["from calibkit.comparing import difference", "from calibkit.panels import ComparePanel"]
         if loads:
-            lines.append("from calibkit.view import open_image")
+            lines.append("from calibkit.images import open_image")
         region = "" if self.state.region is None else f", region={self.state.region!r}"
         return [
             *lines,
@@ -98,7 +99,7 @@ class ComparePanel(Panel):
 
     def compute(self) -> xr.DataArray:
         """After − before in the region that is seen, float32; see `calibkit.comparing.difference`."""
-        return difference(*self.view.frames, region=self.state.region).load()
+        return difference(*(frame.image for frame in self.view.frames), region=self.state.region).load()
 
     def describe(self) -> str:
         return self.view.label

@@ -151,10 +151,12 @@ def levels_plots(units: list[str]) -> tuple[list[LevelsPlot], LayoutDOM]:
         plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
         empty = {"left": [], "right": [], "top": []}
         bars, other = ColumnDataSource(dict(empty)), ColumnDataSource(dict(empty))
-        plot.quad(source=bars, bottom=0.1, fill_color="#8a8a8a", line_color=None)
+        plot.quad(source=bars, bottom=0.1, fill_color="#8a8a8a", line_color="#8a8a8a")
         second = plot.quad(source=other, bottom=0.1, fill_color="#e69f00", fill_alpha=0.4, line_color=None)
         second.name, second.visible = f"other{n}", False
-        box = BoxAnnotation(name=f"box{n}", syncable=False, fill_color="#56b4e9", fill_alpha=0.15, line_color=None)
+        box = BoxAnnotation(
+            name=f"box{n}", syncable=False, fill_color="#56b4e9", fill_alpha=0.15, line_color=None
+        )
         plot.add_layout(box)
         made.append(LevelsPlot(plot, bars, other))
     return made, row(*(item.plot for item in made), sizing_mode="stretch_width")

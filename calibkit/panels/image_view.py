@@ -20,13 +20,14 @@ from bokeh.models import ColumnDataSource
 
 from calibkit.codes import encode
 from calibkit.errors import SettingError
+from calibkit.images import Image
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_layers import Layer
 from calibkit.panels.image_plots import levels_plots, number, pictures, unit
 from calibkit.state import ViewState
 from calibkit.stretch import CURVES, PALETTES, Levels, colours, picture
-from calibkit.view import MOSAIC, FrameView, Image, View
+from calibkit.view import MOSAIC, FrameView, View
 
 #: A value is written into its pixel once this many screen pixels are there for it.
 NUMBERS_FROM = 40
@@ -72,7 +73,7 @@ class ImageView(FigureWidget):
 
     def __init__(
         self,
-        *images: Image,
+        *images: Image | FrameView,
         names: Sequence[str] = ("image", "other"),
         state: ViewState | None = None,
         errors: ErrorArea | None = None,
@@ -124,7 +125,7 @@ class ImageView(FigureWidget):
 
     # ---- for panels --------------------------------------------------------------------------------------
 
-    def show(self, image: Image, *, layer: int = 0) -> None:
+    def show(self, image: Image | FrameView, *, layer: int = 0) -> None:
         """Show another image in place of one, with the same zoom and settings."""
         frame = image if isinstance(image, FrameView) else FrameView(image)
         self.frames = tuple(frame if n == layer else old for n, old in enumerate(self.frames))
