@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Where the notebooks are copied to, below the current folder.
 DEFAULT_FOLDER = "calibkit-notebooks"
+#: What belongs to the notebooks; what running them has left beside them does not.
+_COPIED = (".ipynb", ".md", ".png", ".svg")
 _STARTING = 60.0  # s until a server that has not come up is given up on
 
 
@@ -91,7 +93,7 @@ def notebooks_folder() -> Path:
 
 
 def copy_notebooks(source: Path, target: Path) -> list[str]:
-    """Copy every file of *source* that is not in *target* yet; the names that differ there are returned.
+    """Copy the notebooks of *source* that are not in *target* yet; the names of those that differ are returned.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def copy_notebooks(source: Path, target: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
+        if path.suffix in _COPIED and not any(part.startswith(".") or part == "__pycache__" for part in parts):
             yield path
 
 

@@ -310,10 +310,12 @@ def test_notebooks_are_copied_and_changed_ones_kept(tmp_path: Path) -> None:
     assert lab.copy_notebooks(source, target) == []
     (target / "02_more.ipynb").write_text("my answers")
     (target / "images/a.png").unlink()
+    (source / "left over.fits").write_text("")
     assert lab.copy_notebooks(source, target) == ["02_more.ipynb"]
     assert (target / "02_more.ipynb").read_text() == "my answers"
     assert (target / "images/a.png").read_text() == "images/a.png"
     assert not (target / ".ipynb_checkpoints").exists()
+    assert not (target / "left over.fits").exists()
     assert lab.start_page(target) == "/lab/tree/01_start.ipynb"
     assert lab.start_page(tmp_path) == "/lab"
 
