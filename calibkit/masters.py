@@ -67,7 +67,7 @@ def master_dark(
     stack: xr.DataArray,
     *,
     bias: xr.Dataset | None = None,
-    hot_sigma: float | None = 3.8,
+    hot_sigma: float | None = 5.0,
     temperature_tolerance: float = TEMPERATURE_TOLERANCE,
     **options: Any,
 ) -> xr.Dataset:
@@ -80,8 +80,8 @@ def master_dark(
     bias : xarray.Dataset, optional
         Master bias to subtract. Only then may the dark be scaled to another exposure.
     hot_sigma : float or None
-        Pixels that stand out from their surroundings of the same channel by this many robust sigma are flagged
-        hot (see `find_defects`); None flags none.
+        Pixels that stand out from their surroundings of the same channel by this many sigma are flagged hot, see
+        `find_defects`; None flags none. What is flagged is replaced when a light is calibrated.
     temperature_tolerance : float
         °C by which the frames may differ from each other.
     **options
