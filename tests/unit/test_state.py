@@ -1,0 +1,94 @@
+"""Settings of panels: refused when they cannot be, listed when they differ, written out as Python."""
+
+from __future__ import annotations
+
+import pytest
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibkit.blocks import MOSAIC
+from calibkit.state import CompareState, State, ViewState
+from calibkit.state.view import MODES
+from calibkit.stretch import CURVES, PALETTES
+
+
+@pytest.mark.parametrize("make", [State, ViewState, CompareState])
+def test_unknown_settings_are_refused(make: type[State]) -> None:
+    with pytest.raises(TypeError, match=r"no setting 'sgima'; its settings are"):
+        make(sgima=3)
+    state = make()
+    with pytest.raises(AttributeError, match="no setting 'sgima'"):
+        state.sgima = 3
+    # What a panel only shows is not something to set again.
+    with pytest.raises(TypeError, match="no setting 'pixel'"):
+        make(pixel=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "spilt"),
+        ("split", 1.1),
+        ("split", "left"),
+        ("curve", "log"),
+        ("palette", "jet"),
+        ("reduce", "median"),
+        ("region", (1, 2, 3)),
+        ("region", (1, 2, 3, float("nan"))),
+        ("levels", (5, 5, 0.5)),
+        ("levels", (1, 2, 1.0)),
+        ("levels", (1, 2)),
+        ("levels", "automatic"),
+        ("shared", "yes"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_change_nothing(name: str, value: object) -> None:
+    state = CompareState()
+    with pytest.raises(traitlets.TraitError, match=name):
+        setattr(state, name, value)
+    assert state.settings() == {}
+    with pytest.raises(traitlets.TraitError, match=name):
+        CompareState(**{name: value})
+
+
+LEVELS = st.none() | st.tuples(st.floats(-1e5, 1e5), st.floats(0.001, 1e5), st.floats(0.001, 0.999)).map(
+    lambda t: (t[0], t[0] + t[1], t[2])
+).filter(lambda t: t[0] < t[1])
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "mode": st.sampled_from(MODES),
+        "split": st.floats(0, 1),
+        "shared": st.booleans(),
+        "region": st.none() | st.tuples(*[st.floats(-1e4, 1e4)] * 4),
+        "curve": st.sampled_from(CURVES),
+        "palette": st.sampled_from(PALETTES[:-1]),
+        "mark_clipped": st.booleans(),
+        "levels": LEVELS,
+        "after_levels": LEVELS,
+        "difference_levels": LEVELS,
+    },
+)
+
+
+@given(SETTINGS)
+def test_settings_and_code_make_the_same_state_again(given_settings: dict) -> None:
+    state = CompareState(**given_settings)
+    defaults = {n: getattr(CompareState(), n) for n in CompareState.setting_names()}
+    expected = {n: v for n, v in given_settings.items() if v != defaults[n]}
+    assert state.settings() == expected
+    assert CompareState(**state.settings()).settings() == expected
+    again = eval(state.code(), {"ComparePanel": CompareState})
+    assert again.settings() == expected
+    state.restore()
+    assert state.settings() == {}
+
+
+def test_code_of_a_call() -> None:
+    state = ViewState(channel="R", levels=[10, 20, 0.25])
+    assert state.code("frame") == "ImageView(frame, channel='R', levels=(10.0, 20.0, 0.25))"
+    assert repr(state) == "ViewState(channel='R', levels=(10.0, 20.0, 0.25))"
+    state.pixel = (3, 4)
+    assert state.code("frame").count("pixel") == 0
+    assert ViewState().channel == MOSAIC
