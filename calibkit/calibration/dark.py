@@ -101,12 +101,12 @@ def _exposures(light: xr.DataArray) -> np.ndarray | None:
 
 
 def fingerprint(master: xr.Dataset) -> str:
-    """Short hash of the pixels of a master on up to 64 rows, to know it again."""
+    """Short hash of the pixels of a master on 16 rows in its middle, to know it again."""
     import hashlib
 
     signal = master["signal"]
-    rows = np.unique(np.linspace(0, signal.sizes["y"] - 1, 64).astype(np.int64))
-    values = np.ascontiguousarray(np.asarray(signal.data[rows]), dtype="<f4")
+    middle = signal.sizes["y"] // 2
+    values = np.ascontiguousarray(signal.data[max(0, middle - 8) : middle + 8], dtype="<f4")
     return hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 

@@ -150,7 +150,7 @@ def find_defects(
 
 def _on(result: DefectMap, master: xr.Dataset, name: str) -> xr.Dataset:
     check_camera(master, result.flags, name, subject="defect map", gain=False)
-    return cover(master, result.flags, name, "defect map")
+    return cover(master, result.flags, name, "defect map").compute()
 
 
 def _made(
