@@ -21,17 +21,19 @@ def middle(s, i, first, last):
 
 @kernel
 def spread(s, i, first, last):
-    """Mean and sample variance (divisor k − 1) of the window of pixel *i*."""
+    """Mean and sample variance (divisor k − 1) of the window of pixel *i*, NaN for a single sample.
+
+    Sums are taken of differences from the middle sample, so that no digits are lost.
+    """
     k = last - first
-    mean = 0.0
-    for j in range(first, last):
-        mean += np.float64(s[j, i])
-    mean /= k
+    zero = np.float64(s[first + k // 2, i])
     total = 0.0
+    square = 0.0
     for j in range(first, last):
-        d = np.float64(s[j, i]) - mean
-        total += d * d
-    return mean, total / (k - 1)
+        d = np.float64(s[j, i]) - zero
+        total += d
+        square += d * d
+    return zero + total / k, max(0.0, square - total * total / k) / (k - 1)
 
 
 @kernel

@@ -109,18 +109,25 @@ def mark_rejected(x, x_offset, s, size, count, first, last, frames, state, mark)
                 ordered = ordered and s[j, i] >= ceiling
                 high_ties += s[j, i] == ceiling
         if ordered:
+            left = k - (b - a)
             for f in range(n):
                 v = x[f, p]
+                if floor < v < ceiling:
+                    continue
                 if v < floor or (v == floor and low_ties > 0):
                     low_ties -= v == floor
-                    frames[f, 0] += 1
-                    if mark:
-                        state[f, i] = 1
+                    side = 0
                 elif (v > ceiling or (v == ceiling and high_ties > 0)) and v < np.inf:
                     high_ties -= v == ceiling
-                    frames[f, 1] += 1
-                    if mark:
-                        state[f, i] = 2
+                    side = 1
+                else:
+                    continue
+                frames[f, side] += 1
+                if mark:
+                    state[f, i] = side + 1
+                left -= 1
+                if left == 0:
+                    break
         else:
             taken[:] = False
             for j in range(k):
