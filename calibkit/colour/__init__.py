@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from calibkit.colour.balance import colour_matrix, white_balance
 from calibkit.colour.debayer import debayer
+from calibkit.colour.lamp import LampColour, lamp_colour
 from calibkit.colour.narrowband import channel_worth, extract_line
 
-__all__ = ["channel_worth", "colour_matrix", "debayer", "extract_line", "white_balance"]
+__all__ = [
+    "LampColour",
+    "channel_worth",
+    "colour_matrix",
+    "debayer",
+    "extract_line",
+    "lamp_colour",
+    "white_balance",
+]
