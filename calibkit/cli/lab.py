@@ -121,7 +121,9 @@ def copy_notebooks(source: Path, target: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.suffix in _COPIED and not any(part.startswith(".") or part == "__pycache__" for part in parts):
+        if path.suffix in _COPIED and not any(
+            part.startswith(".") or part == "__pycache__" for part in parts
+        ):
             yield path
 
 
