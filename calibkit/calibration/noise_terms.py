@@ -119,14 +119,14 @@ def _readout(
         # The offset below the dark current is not known, so its share of the noise is measured, not computed.
         measured = _frame_noise(dark, channels)
         if measured is not None:
-            return (measured**2, _levels(dark, channels)), _FROM_DARK
+            return (np.maximum(measured**2, rounding), _levels(dark, channels)), _FROM_DARK
     if gains is not None and known(said):
         floor = (per_channel(said, channels, "read_noise") / gains) ** 2 + rounding
         return (floor, _raw_dark_level(light, dark, channels) if holds_bias else zero), source
     if bias is not None and (measured := _frame_noise(bias, channels)) is not None:
-        return (measured**2, zero), "the scatter of the bias's frames"
+        return (np.maximum(measured**2, rounding), zero), "the scatter of the bias's frames"
     if dark is not None and (scale == 1).all() and (measured := _frame_noise(dark, channels)) is not None:
-        return (measured**2, _levels(dark, channels)), _FROM_DARK
+        return (np.maximum(measured**2, rounding), _levels(dark, channels)), _FROM_DARK
     return None, ""
 
 
