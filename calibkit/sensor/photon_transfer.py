@@ -11,12 +11,13 @@ import xarray as xr
 from calibkit.calibration.checks import check_camera, check_frame
 from calibkit.calibration.pairs import tile_shape
 from calibkit.cfa import channel_index
-from calibkit.errors import CalibkitError, MismatchError
+from calibkit.errors import MismatchError
 from calibkit.noise import Measurement
 from calibkit.progress import Progress, silent
 from calibkit.sensor.linearity import Exposures, Linearity, fit_linearity
 from calibkit.sensor.tile_pairs import (
     CurveSums,
+    DarkTiles,
     Points,
     dark_tiles,
     equal_enough,
@@ -25,15 +26,10 @@ from calibkit.sensor.tile_pairs import (
     pair_tiles,
     pairs_of,
 )
+from calibkit.sensor.transfer_fit import Fit, check_slopes, check_span, fit_curve
 
-#: Share of saturation up to which the slope is fitted (EMVA 1288, 6.6).
-FIT_RANGE = 0.7
 #: Variance of rounding to whole ADU, and the dark variance below which rounding hides the noise (EMVA 1288, 6.7).
 QUANTISATION, LEAST_VARIANCE = 1.0 / 12.0, 0.24
-#: The brightest tile has to be this many times as bright as the faintest for a slope.
-_LEAST_SPAN = 2.0
-#: Past its maximum the variance has to fall by this share, and by so many sigma, to call it saturation.
-_FALL, _FALL_SIGMA = 0.1, 5.0
 #: A curvature of fewer sigma is not told.
 _CURVED = 3.0
 
@@ -131,7 +127,8 @@ def measure_photon_transfer(
     further than 4 σ and corrected for that. Tiles are gathered in narrow bins of the level above the darks. The gain
     is the inverse slope of the straight line through zero, of variance against level, each above that of the
     darks, up to 70 % of saturation, and weighted with its own fitted noise; saturation is where the variance is
-    largest. The error of full well is that of a level which lies somewhere between the neighbouring points.
+    largest, and its error that of a level which may lie anywhere between the neighbouring points. Where the
+    next brighter point has next to no variance, all its pixels are full, and its level is taken, with 2 % for where that begins.
     Dark variances below 0.24 ADU² are mostly rounding; the read noise is then given as an upper limit, with NaN
     for its error. The curvature is that of a second-order polynomial through zero, as expected of the
     brighter-fatter effect at first order [2]_. Linearity: see `calibkit.sensor.linearity.fit_linearity`.
@@ -167,12 +164,12 @@ def measure_photon_transfer(
     dark = dark_tiles(darks, "measure_photon_transfer")
     sums, exposures, offset, notes = _gather(flats, dark, len(channels), progress)
     points = [each.points() for each in sums]
-    _check_span(points, channels)
+    check_span(points, channels)
     stated = float(flats.attrs.get("saturation", math.nan)) - offset
     fits = [
-        _fit_channel(p, dark[0].variance[c], dark[0].error[c], float(stated[c])) for c, p in enumerate(points)
+        fit_curve(p, dark[0].variance[c], dark[0].error[c], float(stated[c])) for c, p in enumerate(points)
     ]
-    _check_slopes(fits, channels)
+    check_slopes(fits, channels)
     return _result(
         flats, channels, dark[0], offset, points, fits, exposures, sum(map(len, exposures[0])), notes
     )
@@ -187,7 +184,7 @@ def _stack(stack: object, who: str) -> xr.DataArray:
 
 
 def _gather(
-    flats: xr.DataArray, dark: list, n_channels: int, progress: Progress
+    flats: xr.DataArray, dark: list[DarkTiles], n_channels: int, progress: Progress
 ) -> tuple[list[CurveSums], list[list[Exposures]], np.ndarray, list[str]]:
     """Curve sums and levels by exposure for each channel, the offset of each, and notes about pairs left out."""
     sums = [CurveSums() for _ in range(n_channels)]
@@ -228,102 +225,13 @@ def _gather(
     return sums, by_exposure, np.array([float(np.nanmean(level)) for level in dark[0].level]), notes
 
 
-def _check_span(points: list[Points], channels: tuple[str, ...]) -> None:
-    for p, name in zip(points, channels, strict=True):
-        bright = p.signal[p.signal > 0]
-        if not bright.size:
-            msg = f"measure_photon_transfer: the flats are no brighter than the darks in channel {name}"
-            raise CalibkitError(msg)
-        if bright.max() < _LEAST_SPAN * bright.min():
-            msg = (
-                f"measure_photon_transfer: one level only: all tiles of channel {name} lie between {bright.min():.0f} and "
-                f"{bright.max():.0f} ADU above the darks, and a curve needs levels that differ by a factor of "
-                f"{_LEAST_SPAN:g} at least. Take flats of more exposures, or use calibkit.measure_gain for the gain alone"
-            )
-            raise CalibkitError(msg)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """One channel: slope K in ADU per electron, upper end of the fit, saturation, curvature there; with errors."""
-
-    slope: float
-    slope_error: float
-    limit: float
-    saturation: float
-    saturation_error: float
-    end: float
-    curvature: float
-    curvature_error: float
-
-
-def _fit_channel(points: Points, dark_variance: float, dark_error: float, stated: float) -> _Fit:
-    x, y = points.signal, points.variance - dark_variance
-    top, top_error = _saturation(points)
-    reference = top if math.isfinite(top) else stated
-    limit = FIT_RANGE * reference if math.isfinite(reference) and reference > 0 else math.inf
-    use = (x > 0) & (x <= limit)
-    if not use.any():
-        return _Fit(math.nan, math.nan, limit, top, top_error, math.nan, math.nan, math.nan)
-    x, y, relative = x[use], y[use], points.model_error[use]
-    slope = float((y / relative**2).sum() / (x / relative**2).sum())
-    noise = relative * (max(dark_variance, 0.0) + np.maximum(slope, 0.0) * x)
-    noise = np.maximum(noise, 1e-12)
-    weight = 1.0 / noise**2
-    sxx = float((weight * x * x).sum())
-    slope = float((weight * x * y).sum()) / sxx
-    error = math.sqrt(1.0 / sxx + ((weight * x).sum() / sxx * dark_error) ** 2)
-    bend, bend_error = _curvature(x, y, weight, dark_error)
-    return _Fit(slope, error, limit, top, top_error, float(x.max()), bend, bend_error)
-
-
-def _saturation(points: Points) -> tuple[float, float]:
-    """Level of the largest variance and its error; NaN where the variance does not fall clearly after it."""
-    x, v = points.signal, points.variance
-    if x.size < 4:
-        return math.nan, math.nan
-    best = int(np.argmax(v))
-    after = slice(best + 1, None)
-    fall = v[best] - v[after]
-    sigma = np.hypot(points.model_error[best], points.model_error[after]) * v[best]
-    if best == 0 or not ((fall > _FALL * v[best]) & (fall > _FALL_SIGMA * sigma)).any():
-        return math.nan, math.nan
-    return float(x[best]), float((x[best + 1] - x[best - 1]) / math.sqrt(12.0))
-
-
-def _curvature(x: np.ndarray, y: np.ndarray, weight: np.ndarray, dark_error: float) -> tuple[float, float]:
-    """c of y = K x (1 + c x / x_max), and its error."""
-    if x.size < 3 or x.max() < 2 * _LEAST_SPAN * x.min():
-        return math.nan, math.nan
-    design = np.stack([x, x * x / x.max()], axis=1)
-    normal = design.T @ (weight[:, None] * design)
-    if not np.linalg.cond(normal / np.outer(*[np.sqrt(np.diag(normal))] * 2)) < 1e10:
-        return math.nan, math.nan
-    inverse = np.linalg.inv(normal)
-    k, q = inverse @ (design.T @ (weight * y))
-    shift = inverse @ (design.T @ weight) * dark_error  # the dark variance is common to all points
-    covariance = inverse + np.outer(shift, shift)
-    gradient = np.array([-q / k**2, 1 / k])
-    return float(q / k), float(math.sqrt(gradient @ covariance @ gradient))
-
-
-def _check_slopes(fits: list[_Fit], channels: tuple[str, ...]) -> None:
-    dull = [name for fit, name in zip(fits, channels, strict=True) if not fit.slope > 3 * fit.slope_error]
-    if dull:
-        msg = (
-            f"measure_photon_transfer: the variance does not grow with the level in channel {', '.join(dull)}: the flats "
-            "are dark, saturated, or copies of each other"
-        )
-        raise CalibkitError(msg)
-
-
 def _result(
     flats: xr.DataArray,
     channels: tuple[str, ...],
-    dark: object,
+    dark: DarkTiles,
     offset: np.ndarray,
     points: list[Points],
-    fits: list[_Fit],
+    fits: list[Fit],
     exposures: list[list[Exposures]],
     pairs: int,
     notes: list[str],
@@ -341,9 +249,10 @@ def _result(
     gains = [1 / fit.slope for fit in fits]
     gain = per_channel(gains, [fit.slope_error / fit.slope**2 for fit in fits], "electron/adu")
     sigma = np.sqrt(dark.variance)
-    dark_noise = per_channel(sigma.tolist(), (dark.error / (2 * sigma)).tolist(), "adu")
+    spread = np.divide(dark.error, 2 * sigma, out=np.zeros_like(sigma), where=sigma > 0)
+    dark_noise = per_channel(sigma.tolist(), spread.tolist(), "adu")
     whole = flats.dtype.kind in "iu" or bool(flats.attrs.get("overscan_subtracted", False))
-    read_noise = _read_noise(per_channel, dark, gain, whole=whole, channels=channels, notes=notes)
+    read_noise = _read_noise(dark, gain, pairs, whole=whole, notes=notes)
     known = {c: f for c, f in zip(channels, fits, strict=True) if math.isfinite(f.saturation)}
     saturation = full_well = None
     if known:
@@ -412,27 +321,27 @@ def _result(
 
 
 def _read_noise(
-    per_channel, dark, gain: Measurement, *, whole: bool, channels: tuple[str, ...], notes: list[str]
-):
-    values, errors = [], []
-    for c, name in enumerate(channels):
+    dark: DarkTiles, gain: Measurement, pairs: int, *, whole: bool, notes: list[str]
+) -> Measurement:
+    """Electrons of one reading without rounding; an upper limit, and a note, where rounding hides it."""
+    values, errors = {}, {}
+    for c, name in enumerate(gain.values):
         g, variance, error = gain[name], float(dark.variance[c]), float(dark.error[c])
         if whole and variance < LEAST_VARIANCE:
-            values.append(math.sqrt(LEAST_VARIANCE - QUANTISATION) * g)
-            errors.append(math.nan)
+            values[name], errors[name] = math.sqrt(LEAST_VARIANCE - QUANTISATION) * g, math.nan
             notes.append(
                 f"channel {name}: the darks vary by {math.sqrt(variance):.2f} ADU, mostly from rounding to whole ADU, so that "
-                f"the read noise is only known to be at most {values[-1]:.3g} electrons"
+                f"the read noise is only known to be at most {values[name]:.3g} electrons"
             )
             continue
         sigma = math.sqrt(max(variance - (QUANTISATION if whole else 0.0), 0.0))
-        values.append(sigma * g)
-        errors.append(math.hypot(sigma * gain.errors[name], g * error / (2 * sigma)) if sigma else math.nan)
-    return per_channel(values, errors, "electron")
+        values[name] = sigma * g
+        errors[name] = math.hypot(sigma * gain.errors[name], g * error / (2 * sigma)) if sigma else math.nan
+    return Measurement(values, errors, "electron", pairs)
 
 
 def _curve(
-    channels: tuple[str, ...], points: list[Points], fits: list[_Fit], dark_variance: np.ndarray
+    channels: tuple[str, ...], points: list[Points], fits: list[Fit], dark_variance: np.ndarray
 ) -> xr.Dataset:
     longest = max(p.signal.size for p in points)
 
