@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 
-def choose_rejection(method: str, n: int, *, noise_known: bool) -> tuple[str, str]:
+from calibkit.combining.reading import StackReader
+
+#: Rows at the top of the stack that tell whether the numbers are coarse.
+_SAMPLE_ROWS = 8
+_SAMPLE_FRAMES = 16
+#: Noise in steps of whole numbers below which equal samples are common and one step looks like an outlier.
+_COARSE = 1.0
+
+
+def choose_rejection(method: str, n: int, *, noise_known: bool, coarse: bool = False) -> tuple[str, str]:
     """Name of the rejection for *n* frames, and why.
 
     Parameters
@@ -12,6 +22,8 @@ def choose_rejection(method: str, n: int, *, noise_known: bool) -> tuple[str, st
         How the kept samples are combined.
     noise_known : bool
         Gain, read noise and offset level are known, so that a sample's noise can be computed.
+    coarse : bool
+        The frames are whole numbers and their noise is below one, see `is_coarse`.
     """
     if method == "median":
         return "none", "a median is hardly moved by outliers as it is"
@@ -23,6 +35,12 @@ def choose_rejection(method: str, n: int, *, noise_known: bool) -> tuple[str, st
         return (
             "noise_model",
             "gain and read noise are known, and give the noise of every sample from 3 frames on",
+        )
+    if coarse:
+        return (
+            "none",
+            "the noise of these whole numbers is below one step, so that many samples are equal and the next number "
+            + "would pass for an outlier; give gain= and read_noise= to reject by the noise model",
         )
     if n < 4:
         return "none", "3 frames do not tell an outlier from noise unless gain and read noise are known"
@@ -37,3 +55,18 @@ def choose_rejection(method: str, n: int, *, noise_known: bool) -> tuple[str, st
         "sigma",
         f"with {n} frames a few outliers hardly stretch the standard deviation, and little is lost",
     )
+
+
+def is_coarse(reader: StackReader) -> bool:
+    """Whether the frames are whole numbers whose scatter from frame to frame is below one step."""
+    n, height, _ = reader.shape
+    if reader.dtype.kind not in "iu" or n < 2:
+        return False
+    chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE_FRAMES)).astype(int))
+    rows = [
+        reader.read_frame(int(i), 0, min(_SAMPLE_ROWS, height)).ravel().astype(np.float64) for i in chosen
+    ]
+    level = [np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in rows]
+    moved = np.array(rows) - np.array(level)[:, None]  # frames of another level, such as flats
+    scatter = np.std(moved[:, np.isfinite(moved).all(axis=0)], axis=0, ddof=1)
+    return bool(scatter.size and np.median(scatter) < _COARSE)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from calibkit import meta
 from calibkit.cfa import channel_index
-from calibkit.combining.choose import choose_rejection
+from calibkit.combining.choose import choose_rejection, is_coarse
 from calibkit.combining.efficiency import efficiency, tabled
 from calibkit.combining.noise_model import detector_of, sample_noise
 from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, coefficients, measure
@@ -73,7 +73,7 @@ def prepare(
     detector = detector_of(stack, gain=gain, read_noise=read_noise)
     notes: list[str] = []
     if reject == "auto":
-        name, why = choose_rejection(method, n, noise_known=detector.complete)
+        name, why = choose_rejection(method, n, noise_known=detector.complete, coarse=is_coarse(reader))
         rejection = REJECTIONS[name]
     else:
         rejection, why = rejection_named(reject), ""
