@@ -23,6 +23,7 @@ _PUBLIC = {
     "ledger": ("noise_ledger", "plan_exposures"),
     "darkscale": ("measure_dark_scale",),
     "darkcurrent": ("fit_dark_current",),
+    "warming": ("measure_warming",),
     "overscan": ("subtract_overscan",),
     "syntheticbias": ("make_synthetic_bias",),
     "sensor": (

@@ -12,6 +12,7 @@ import numpy as np
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import FrameFileError
 from calibkit.io.containers import check_container, check_payload, dng_active_corner
+from calibkit.io.makernotes import camera_temperature
 from calibkit.io.raw_process import ask_libraw
 from calibkit.io.source import FrameInfo
 from calibkit.io.spool import SpooledSource
@@ -74,6 +75,8 @@ def _info(path: Path, facts: dict[str, Any]) -> FrameInfo:
         if name in ("iso", "exposure", "aperture") and value
     }
     header |= {"DATE-OBS": facts["time"]} if facts["time"] else {}
+    noted = camera_temperature(path)
+    header |= {"CAMTEMP": noted} if math.isfinite(noted) else {}  # no temperature of the detector's
     balance, matrix = _colours(facts) if cell and set(pattern.colours) == set("RGB") else (None, None)
     return FrameInfo(
         path=path,
