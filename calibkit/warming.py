@@ -24,6 +24,8 @@ _LINEAR = 0.8
 _LASTING = 0.1
 #: A drift is told from here on.
 _SEEN_SIGMA, _SEEN_DEGREES = 4.0, 0.5
+#: Temperatures that are stated have to differ by this much to tell a doubling.
+_LEAST_SPAN = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,35 @@ class Warming:
         """Whether the sensor's temperature drifted: by 4 sigma and half a degree at least."""
         return abs(self.drift) > max(_SEEN_SIGMA * self.drift_error, _SEEN_DEGREES)
 
+    @property
+    def stated_doubling(self) -> float:
+        """Temperature step in °C over which the charge doubles if the frames' own temperatures are right.
+
+        NaN where they are not known, or not 2 °C apart. It makes the scale of `change` that of the frames.
+        """
+        celsius, strength = self.table["temperature"].values, self.table["strength"].values
+        use = np.isfinite(celsius) & (strength > 0)
+        if use.sum() < 2 or np.ptp(celsius[use]) < _LEAST_SPAN:
+            return math.nan
+        slope = float(np.polyfit(celsius[use], np.log2(strength[use]), 1)[0])
+        return 1 / slope if slope > 0 else math.nan
+
+    @property
+    def spread(self) -> float:
+        """°C between the coldest and the warmest frame."""
+        change = self.table["change"].values
+        return float(np.nanmax(change) - np.nanmin(change)) if np.isfinite(change).any() else math.nan
+
     def __str__(self) -> str:
-        how = "warmed up" if self.drift > 0 else "cooled down"
-        size = f"{abs(self.drift):.2f} ± {self.drift_error:.2f} °C"
         span = f" in {self.hours:.2g} h" if math.isfinite(self.hours) else ""
-        text = (
-            f"the sensor {how} by {size}{span}"
-            if self.seen
-            else f"no drift of temperature: {self.drift:+.2f} ± {self.drift_error:.2f} °C{span}"
-        )
+        error = float(np.nanmax(self.table["change_error"].values, initial=0.0))
+        if self.seen:
+            how = "warmed up" if self.drift > 0 else "cooled down"
+            text = f"the sensor {how} by {abs(self.drift):.2f} ± {self.drift_error:.2f} °C{span}"
+        elif self.spread > max(2 * _SEEN_SIGMA * error, _SEEN_DEGREES):
+            text = f"the sensor's temperature went up and down by {self.spread:.2f} °C{span}"
+        else:
+            text = f"no drift of temperature: {self.drift:+.2f} ± {self.drift_error:.2f} °C{span}"
         return f"{text}, by {self.pixels} hot pixels whose charge doubles every {self.doubling:g} °C"
 
 
@@ -94,7 +116,7 @@ def measure_warming(
         much; changes are then against its temperature. Without it darks are measured against their own mean, and so
         are lights, whose hot pixels are those that stay while the sky moves (three lights at least).
     doubling : float
-        Temperature step in °C over which the charge of hot pixels doubles; `measure_dark_current` measures it.
+        Temperature step in °C over which the charge of hot pixels doubles.
     shielded : mapping of dimension to slice, optional
         Part of the frames that no light reaches, for ``stack.isel``: masked margins of frames opened with
         ``area="full"``. Its level is told for lights.
@@ -127,8 +149,9 @@ def measure_warming(
     fitted robustly, c = k d, with the photon noise of that charge allowed for; its error is a jackknife over
     groups of pixels. The temperature differs by *doubling* · log₂ k, exposures divided out.
 
-    The scale of these degrees is as good as *doubling*: 5 to 6 °C is usual for the charge of all pixels, 6 to 9 °C
-    for hot ones [1]_. What a camera writes into its maker notes is the temperature of a sensor near its processor, in
+    The scale of these degrees is as good as *doubling*: 5 to 6 °C is usual for the charge of all pixels, 7 to 10 °C
+    for hot ones, which is depletion current [1]_; `Warming.stated_doubling` tells what it is where the frames state
+    their temperature. What a camera writes into its maker notes is the temperature of a sensor near its processor, in
     whole degrees and read at any time; it is told beside but used for nothing.
 
     References

@@ -61,9 +61,11 @@ def test_sample_that_warms_up(sample: Path) -> None:
     assert found.hours == pytest.approx(0.505, abs=0.01)
     assert found.reference == "the dark"
     assert "warmed up by" in str(found)
+    assert found.stated_doubling == pytest.approx(7.0, rel=0.02)
     np.testing.assert_allclose(found.table.change, lights.temperature - 28.0, atol=0.12)
     still = calibkit.measure_warming(darks)
     assert not still.seen
+    assert np.isnan(still.stated_doubling)
     assert abs(still.drift) < 4 * still.drift_error
     assert still.table.change_error.max() < 0.05
 
@@ -95,6 +97,9 @@ def test_cooling_other_exposures_and_another_doubling(dark: xr.Dataset) -> None:
     found = calibkit.measure_warming(stack, dark=dark, doubling=14.0)
     np.testing.assert_allclose(found.table.change, [8.0, 4.0, 0.0], atol=0.5)
     assert "cooled down by" in str(found)
+    wave = calibkit.measure_warming(night("dark", (20.0, 22.0, 20.0, 22.0, 20.0)), dark=dark)
+    assert wave.spread == pytest.approx(2.0, abs=0.3)
+    assert "up and down by" in str(wave)
     with_bias = night("dark", (20.0, 20.0))
     no_bias = calibkit.master_dark(
         night("dark", (20.0,) * 5, first=70), bias=calibkit.constant_bias(stack, 512.0)
