@@ -94,7 +94,7 @@ def noise_ledger(
     The prediction is the variance of `calibrate` itself, taken apart [1]_; both are the same for every pixel.
     It is an average over typical pixels: those with a flag, stars and edges, and pixels whose response or dark
     current is far from that of most in their tile of 48 × 48 pixels are left out. A large frame is sampled: some
-    600 000 pixels of it, in blocks that are spread evenly.
+    500 000 pixels of it, in blocks that are spread evenly.
 
     It is measured in two ways. *Between frames*: half the variance of the difference of two frames [2]_, which
     holds what is new in every frame, since the masters and the pattern of the sensor are common and drop out.
@@ -116,6 +116,7 @@ def noise_ledger(
 
     Examples
     --------
+    >>> import calibkit
     >>> from calibkit.simulate import Camera, Sky, simulate_stack
     >>> camera = Camera(shape=(192, 192), hot_fraction=0, sensitivity_spread=0)
     >>> lights = simulate_stack(camera, 4, exposure=60, sky=Sky(background=10))

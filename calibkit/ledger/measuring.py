@@ -6,10 +6,9 @@ import numpy as np
 
 from calibkit.calibration.pairs import CLIP, clipped_variance, tiles
 
-#: A pixel stands out from its surroundings by this many sigma of the mean of 3 × 3 pixels of its channel …
-_STANDS_OUT = 4.0
-#: … against that of 15 × 15; what stands out is left out with the pixels up to two steps from it.
-_NEAR, _FAR, _GROW = 3, 15, 2
+#: What stands out from the 15 × 15 pixels of its channel around it by this many sigma, as a single pixel or as the
+#: mean of 3 × 3, is left out with the pixels up to two steps from it. A lower limit would cut the noise itself.
+_STANDS_OUT, _NEAR, _FAR, _GROW = 4.0, 3, 15, 2
 #: Variance of a − 2b + c over that of a, b and c.
 _SECOND = 6.0
 #: Pixels whose response differs from their tile's median by more than this are not typical.
@@ -79,7 +78,7 @@ def mean_of(values: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def structures(frames: np.ndarray, variance: np.ndarray, good: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Where stars and edges are, seen in any of *frames*: boolean ``(y, x)``.
+    """Where stars and edges are, seen in any of *frames*, in one channel or in all together: boolean ``(y, x)``.
 
     Parameters
     ----------
@@ -94,24 +93,36 @@ def structures(frames: np.ndarray, variance: np.ndarray, good: np.ndarray, cell:
     """
     from scipy.ndimage import binary_dilation, uniform_filter
 
-    found = np.zeros(frames.shape[1:], bool)
+    def stands_out(excess: np.ndarray, usable: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+        """Whether means of squares of *excess*, in sigma of a pixel and 0 where not usable, are too large."""
+        found = np.zeros(excess.shape, bool)
+        for size in sizes:
+            share = uniform_filter(usable.astype(np.float32), size, mode="nearest")
+            mean = uniform_filter(excess, size, mode="nearest") if size > 1 else excess
+            found |= size * mean > _STANDS_OUT * np.sqrt(share)
+        return found
+
+    def grown(found: np.ndarray) -> np.ndarray:
+        return binary_dilation(found, np.ones((3, 3), bool), iterations=_GROW)
+
+    found = np.zeros(good.shape, bool)
     py, px = cell.shape
-    for a, b in np.ndindex(py, px):
-        plane, usable = frames[:, a::py, b::px], good[a::py, b::px]
-        if not usable.any():
-            continue
-        weight = usable.astype(np.float32)
-        near_weight, far_weight = (uniform_filter(weight, size, mode="nearest") for size in (_NEAR, _FAR))
-        here = np.zeros(usable.shape, bool)
-        for values, noise in zip(plane, variance[:, cell[a, b]], strict=True):
+    for frame, noise in zip(frames, variance, strict=True):
+        excess = np.zeros(good.shape, np.float32)
+        for a, b in np.ndindex(py, px):
+            values, usable = frame[a::py, b::px], good[a::py, b::px]
+            sigma = np.sqrt(noise[cell[a, b]])
+            if not usable.any() or not sigma > 0:
+                continue
             level = np.float32(values[usable].mean(dtype=np.float64))
             filled = np.where(usable, values - level, np.float32(0))
-            near, far = (uniform_filter(filled, size, mode="nearest") for size in (_NEAR, _FAR))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                excess = near / near_weight - far / far_weight
-                limit = noise / _NEAR**2 / near_weight
-                here |= excess > _STANDS_OUT * np.sqrt(limit)
-        found[a::py, b::px] = binary_dilation(here, np.ones((3, 3), bool), iterations=_GROW)
+            share = uniform_filter(usable.astype(np.float32), _FAR, mode="nearest")
+            around = uniform_filter(filled, _FAR, mode="nearest") / np.maximum(share, np.float32(1e-3))
+            plane = np.where(usable, (filled - around) / np.float32(sigma), np.float32(0))
+            excess[a::py, b::px] = plane
+            found[a::py, b::px] |= grown(stands_out(plane, usable, (1, _NEAR)))
+        if cell.size > 1:
+            found |= grown(stands_out(excess, good, (_NEAR, _FAR // 3)))
     return found
 
 

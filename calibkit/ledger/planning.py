@@ -217,7 +217,7 @@ def plan_exposures(
     --------
     >>> plan = plan_exposures(4 * 3600, sky=1.0, read_noise=5.0, overhead=10, dithered=True)
     >>> round(plan.readout_limit), plan.recommended
-    (244, 240)
+    (244, 450.0)
     """
     import pandas as pd
 

@@ -11,7 +11,7 @@ import xarray as xr
 from calibkit.frames import stack_source
 
 #: Pixels of all frames together that are looked at, and those of one frame at least and at most.
-_ALL, _LEAST, _MOST = 16_000_000, 60_000, 600_000
+_ALL, _LEAST, _MOST = 16_000_000, 60_000, 500_000
 #: Bytes that the blocks of one row of blocks may take.
 _HELD = 128 * 2**20
 #: Tiles along the side of a block, where nothing speaks for fewer.
