@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from calibkit.ledger.book import COMMON, IN_WORDS, NEW, SOURCES
+from calibkit.ledger.book import COMMON, NEW, SOURCES
 
 if TYPE_CHECKING:
     from calibkit.ledger.book import NoiseLedger
@@ -201,6 +201,3 @@ def notes(ledger: NoiseLedger) -> list[str]:
             "that is not the camera's."
         )
     return lines
-
-
-__all__ = ["IN_WORDS", "as_html", "as_text", "written_sum"]
