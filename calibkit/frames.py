@@ -18,7 +18,7 @@ import xarray as xr
 from calibkit import io
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import MismatchError, SettingError
-from calibkit.io.source import FrameInfo, FrameSource, StackSource
+from calibkit.io.source import FrameInfo, FrameSource, StackSource, told_pattern
 from calibkit.memory import band_rows
 from calibkit.meta import FRAME_COORDS, KINDS, known
 
@@ -34,6 +34,7 @@ def open_stack(
     kind: str | None = None,
     area: Literal["active", "full"] = "active",
     mixed: bool = False,
+    cfa: str | None = None,
 ) -> xr.DataArray:
     """Open frames as one lazy stack.
 
@@ -51,6 +52,10 @@ def open_stack(
     mixed : bool
         Allow frames of several cameras, gains or number types. Sizes, places on the sensor, binning and
         colour patterns have to agree in any case.
+    cfa : str, optional
+        The colour filters, as `Pattern` takes them, where the files do not say or say it wrongly: ``""`` for a camera
+        whose filters were removed, ``"RGGB"`` for FITS of a colour camera without a pattern. As everywhere, the
+        pattern of sensor pixel (0, 0): the file's first pixel, unless it is a part of the sensor or has margins.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def open_stack(
     MismatchError
         The frames do not belong together.
     SettingError
-        No path, or a *kind* or *area* that does not exist.
+        No path, a *kind* or *area* that does not exist, or a *cfa* that is no pattern.
 
     Examples
     --------
@@ -80,7 +85,7 @@ def open_stack(
         msg = f"area={area!r}: allowed are 'active' and 'full'"
         raise SettingError(msg)
     sources = [io.open_frame(path) for path in _listed(paths)]
-    infos = [source.info for source in sources]
+    infos = [told_pattern(source.info, cfa) for source in sources]
     _refuse_mixture(infos, mixed=mixed)
     for source in sources[1:]:  # ten thousand headers would take more memory than the pixels being worked on
         source.info = replace(source.info, header={})
@@ -98,7 +103,7 @@ def open_stack(
             "y": top + np.arange(array.shape[1]),
             "x": left + np.arange(array.shape[2]),
         },
-        attrs=_attrs(infos, sources[0].complete_info()),
+        attrs=_attrs(infos, told_pattern(sources[0].complete_info(), cfa)),
         name="signal",
     )
 

@@ -57,6 +57,11 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
         kinds.add_argument(
             option, metavar="GLOB", action="append", default=[], help=f"these are {kind} frames"
         )
+    kinds.add_argument(
+        "--pattern",
+        metavar="RGGB",
+        help="their colour filters, from sensor pixel 0, 0 on; mono for a camera whose filters were removed",
+    )
     limits = parser.add_argument_group("what fits what")
     limits.add_argument(
         "--ignore",
@@ -101,7 +106,13 @@ def read_session(args: argparse.Namespace, terminal: Terminal) -> Session:
 
     kinds = {kind: patterns for kind in _KIND_OPTIONS if (patterns := getattr(args, kind.replace(" ", "_")))}
     with terminal.progress() as progress:
-        return scan(args.folder, kinds=kinds or None, tolerances=_tolerances(args), progress=progress)
+        return scan(
+            args.folder,
+            kinds=kinds or None,
+            cfa=args.pattern,
+            tolerances=_tolerances(args),
+            progress=progress,
+        )
 
 
 def show_session(session: Session, terminal: Terminal) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
+
+from calibkit.cfa.pattern import Pattern
 
 _NOT_A_TIME = np.datetime64("NaT", "ns")
 
@@ -48,6 +50,34 @@ class FrameInfo:
     read_noise: float = math.nan  # electron
     roworder: str = ""  # "TOP-DOWN", "BOTTOM-UP" or ""
     header: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+def told_pattern(info: FrameInfo, cfa: str | None) -> FrameInfo:
+    """*info* with the colour filters that the user tells instead of the file; None leaves it as it is.
+
+    A black level by channel goes over to the new channels where it is the same all over each of them. White balance
+    and colour matrix stay only with the filters red, green and blue.
+    """
+    new = Pattern(info.cfa if cfa is None else cfa)
+    if new.text == info.cfa:
+        return info
+    old, black = Pattern(info.cfa), None
+    if info.black:
+        sites = np.indices(np.lcm(old.period, new.period)).reshape(2, -1).T.tolist()
+        levels = {
+            name: {info.black[old.label(y, x)] for y, x in sites if new.label(y, x) == name}
+            for name in new.channels
+        }
+        if all(len(found) == 1 for found in levels.values()):
+            black = {name: found.pop() for name, found in levels.items()}
+    coloured = set(new.colours) == set("RGB")
+    return replace(
+        info,
+        cfa=new.text,
+        black=black,
+        white_balance=info.white_balance if coloured else None,
+        camera_matrix=info.camera_matrix if coloured else None,
+    )
 
 
 @runtime_checkable

@@ -99,7 +99,7 @@ def _without_light(match: Match) -> Group | None:
 
 def _stack(group: Group) -> xr.DataArray:
     """Some frames of the group, and of large ones the rows in the middle: that is enough."""
-    stack = open_stack(group.paths[:_FRAMES], kind=group.kind, mixed=True)
+    stack = open_stack(group.paths[:_FRAMES], kind=group.kind, mixed=True, cfa=group.info.cfa)
     height, rows = stack.sizes["y"], max(_PIXELS // stack.sizes["x"], 96)
     first = max(0, (height - rows) // 2)
     return stack.isel(y=slice(first, first + rows))

@@ -91,6 +91,7 @@ class LightMaker:
         path = self._store.place(LIGHTS, name)
         key = key_of(
             light=sha256_of(frame.path),
+            cfa=frame.info.cfa,
             masters={role: made.key for role, made in self._masters.items()},
             dark_scale=self._recipe.dark_scale,
             gain=row.gain,
@@ -106,7 +107,7 @@ class LightMaker:
             row.status = REUSED
             return key
         self._store.refuse_foreign(path)
-        light = in_memory(open_stack([frame.path], kind="light").isel(frame=0))
+        light = in_memory(open_stack([frame.path], kind="light", cfa=frame.info.cfa).isel(frame=0))
         result = calibrate(light, **self._options(light))
         self._store.forget(path)
         save(hash_inputs(result), path, overwrite=True)

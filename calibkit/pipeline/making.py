@@ -91,7 +91,7 @@ class MasterMaker:
         from calibkit.masters import constant_bias
 
         info = spec.group.info
-        stack = open_stack(spec.group.paths[:1], kind=spec.group.kind)
+        stack = open_stack(spec.group.paths[:1], kind=spec.group.kind, cfa=info.cfa)
         return Made(spec, constant_bias(stack), key_of(black=info.black, pedestal=info.pedestal))
 
     def _try(self, spec: MasterSpec) -> Made | None:
@@ -129,6 +129,7 @@ class MasterMaker:
         parts = [self.get(part) for part in spec.parts]
         key = key_of(
             kind=spec.kind,
+            cfa=spec.group.info.cfa,
             frames=digests,
             parts=[part.key for part in parts if part],
             dark_scale=spec.dark_scale,
@@ -158,7 +159,7 @@ class MasterMaker:
     def _combined(self, spec: MasterSpec, group: Group) -> xr.Dataset:
         from calibkit import masters
 
-        stack = open_stack(group.paths, kind=spec.kind, mixed=True)
+        stack = open_stack(group.paths, kind=spec.kind, mixed=True, cfa=group.info.cfa)
         done = {f"{step}_subtracted": True for step in ("bias", "dark") if step in group.applied}
         stack = stack.assign_attrs(done)
         options = {**self._combine, "progress": self._named_progress(spec)}

@@ -235,7 +235,8 @@ def _pair(result: RunResult, row: LightRow, figures: _Figures) -> str:
 
     try:
         after = _open(result.out / row.path)
-        before = view_of_result(open_stack([result.session.folder / row.file]).isel(frame=0))
+        frame = next(frame for frame in result.session.frames if frame.relative == row.file)
+        before = view_of_result(open_stack([frame.path], cfa=frame.info.cfa).isel(frame=0))
     except CalibkitError as error:
         return f'<div class="card"><h3>{escape(row.group)}</h3><p>{escape(str(error))}</p></div>'
     left = frame_picture(before, "before")

@@ -15,7 +15,7 @@ import numpy as np
 from calibkit.errors import FrameFileError
 from calibkit.io import open_frame
 from calibkit.io.detect import RAW_SUFFIXES
-from calibkit.io.source import FrameInfo
+from calibkit.io.source import FrameInfo, told_pattern
 from calibkit.session.facts import OFFSET, READOUT, applied_steps, number_of, text_of
 
 
@@ -99,7 +99,7 @@ class Group:
         """Black level per channel in ADU, where the camera states one; of camera RAW one frame is decoded for it."""
         if self.info.black is None and self.info.path.suffix.lower() in RAW_SUFFIXES:
             try:
-                return open_frame(self.info.path).complete_info().black
+                return told_pattern(open_frame(self.info.path).complete_info(), self.info.cfa).black
             except FrameFileError:  # it will be told when the frame is calibrated
                 return None
         return self.info.black

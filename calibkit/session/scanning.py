@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from calibkit import io
+from calibkit.cfa import Pattern
 from calibkit.errors import CalibkitError, FrameFileError
 from calibkit.io.detect import looks_like_frame
-from calibkit.io.source import FrameInfo
+from calibkit.io.source import FrameInfo, told_pattern
 from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
 from calibkit.session.doubts import contradictions, copies, how_to_tell, unknown_kinds
@@ -30,6 +31,7 @@ def scan(
     folder: str | os.PathLike[str],
     *,
     kinds: Mapping[str, str | Iterable[str]] | None = None,
+    cfa: str | None = None,
     recursive: bool = True,
     tolerances: Tolerances | None = None,
     progress: Progress = silent,
@@ -47,6 +49,9 @@ def scan(
         Kind → file name pattern or patterns, such as ``{"flat": "flat-*", "light": ["*_b1*", "M42/*"]}``,
         for frames that do not say what they are or say it wrongly. Kinds are "bias", "dark", "flat",
         "flat dark" and "light". Patterns are compared with the path below *folder* and with the file name.
+    cfa : str, optional
+        The colour filters of all frames, as for `open_stack`, where the files do not say or say it wrongly: ``""`` for a
+        camera whose filters were removed. Masters among the frames say it themselves.
     recursive : bool
         Look into the folders below as well.
     tolerances : Tolerances, optional
@@ -64,7 +69,7 @@ def scan(
     CalibkitError
         When the folder does not exist, holds no files, or no frame that can be read.
     SettingError
-        When *kinds* names a kind that does not exist or a pattern that no file fits.
+        When *kinds* names a kind that does not exist or a pattern that no file fits, or *cfa* is no pattern of filters.
 
     Notes
     -----
@@ -79,12 +84,14 @@ def scan(
     >>> session.matches[0].why["dark"]  # doctest: +SKIP
     '10 frames, 60 s, −18.7 °C (light: −18.8 °C)'
     """
+    Pattern(cfa or "")  # what is no pattern is refused before anything is read
     root = Path(folder).expanduser()
     files, closed = _find(root, recursive=recursive)
     found, unreadable, ours = _read(root, files, progress)
     unreadable |= closed
     if not found:
         raise CalibkitError(_nothing(root, len(files), unreadable, ours))
+    found = [(name, info if info.master else told_pattern(info, cfa)) for name, info in found]
     told = told_kinds(kinds, [relative for relative, _ in found])
     return assemble(found, folder=root, told=told, tolerances=tolerances, unreadable=unreadable, ignored=ours)
 

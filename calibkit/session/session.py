@@ -112,7 +112,7 @@ class Session:
 
         chosen = self.group(group) if isinstance(group, str) else group
         # Grouping has compared cameras and gains already, with tolerances that open_stack does not know.
-        return open_stack(chosen.paths, kind=chosen.kind, mixed=True)
+        return open_stack(chosen.paths, kind=chosen.kind, mixed=True, cfa=chosen.info.cfa)
 
     def summary(self) -> str:
         """Groups, matches, warnings and unreadable files as text."""
