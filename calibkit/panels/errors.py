@@ -91,13 +91,15 @@ class Guard:
     def __init__(self, area: ErrorArea, what: str) -> None:
         self._area = area
         self._what = what
+        self.error: BaseException | None = None
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> Guard:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self.error = error
         if error is None:
             if self._area.last is not None and self._area._what == self._what:
                 self._area.clear()

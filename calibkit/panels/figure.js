@@ -23,7 +23,8 @@ function ask(model, message, seconds = 60) {
     const hear = (answer, buffers) => {
       if (answer.type === "reply" && answer.re === id) {
         stop();
-        resolve([answer, buffers ?? []]);
+        if (answer.error) reject(new Error(answer.error));
+        else resolve([answer, buffers ?? []]);
       }
     };
     const timer = setTimeout(() => {

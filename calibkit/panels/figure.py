@@ -20,7 +20,7 @@ import anywidget
 import bokeh
 import traitlets
 from bokeh.core.json_encoder import serialize_json
-from bokeh.core.serialization import Serialized, Serializer
+from bokeh.core.serialization import Buffer, Serialized, Serializer
 from bokeh.document import Document
 from bokeh.document.events import DocumentPatchedEvent
 from bokeh.model import Model
@@ -172,21 +172,24 @@ class FigureWidget(anywidget.AnyWidget):
 
     def _send_patch(self, events: Sequence[DocumentPatchedEvent]) -> None:
         models = self._document.models
+        sent: list[Serializer] = []
         for speaker in dict.fromkeys(event.setter for event in events):
             if not self._views - {speaker}:
                 continue  # a view that opens later asks for the whole document
             serializer = Serializer(references=models.synced_references)
             content = {"events": serializer.encode([e for e in events if e.setter == speaker])}
-            self._send_serialized(
-                {"type": "patch", "not_to": speaker}, Serialized(content, serializer.buffers)
-            )
-        models.flush_synced()
+            self._send_content({"type": "patch", "not_to": speaker}, content)
+            sent.append(serializer)
+        models.flush_synced(lambda model: not any(serializer.has_ref(model) for serializer in sent))
 
-    def _send_serialized(self, message: dict[str, Any], serialized: Serialized) -> None:
-        content = json.loads(serialize_json(serialized.content))
-        ids = [buffer.id for buffer in serialized.buffers]
-        data = [buffer.data for buffer in serialized.buffers]
-        self.send({**message, "content": content, "buffer_ids": ids}, data)
+    def _send_content(self, message: dict[str, Any], content: Any) -> None:
+        # Bokeh leaves arrays in the content as buffers, and turns them into text in its own way, which was
+        # base64 before 3.9: here each becomes a reference to bytes that travel beside the text.
+        buffers: list[Buffer] = []
+        plain = _without_buffers(content, buffers)
+        data = [buffer.data for buffer in buffers]
+        ids = [buffer.id for buffer in buffers]
+        self.send({**message, "content": json.loads(serialize_json(plain)), "buffer_ids": ids}, data)
 
     def _tell_setting(self, change: traitlets.Bunch) -> None:
         settings = {change["name"]: change["new"]}
@@ -199,28 +202,37 @@ class FigureWidget(anywidget.AnyWidget):
 
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: list[memoryview]) -> None:
         kind, view = message.get("type"), message.get("view")
-        if kind == "open":
-            self._views.add(view)
-            opening = {"type": "reply", "re": message["id"], "facts": self._facts}
-            if self._state is not None:
-                opening["settings"] = {n: getattr(self._state, n) for n in self._state.setting_names()}
-            self._send_serialized(opening, self._document.to_json(deferred=True))
-        elif kind == "bokehjs":
-            files = [f"{component}.min.js" for component in ["bokeh", *self._needs_widgets()]]
-            data = [(_BOKEHJS / file).read_bytes() for file in files]
-            self.send({"type": "reply", "re": message["id"]}, data)
-        elif kind == "script":
-            text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in self._scripts)
-            self.send({"type": "reply", "re": message["id"], "text": text})
-        elif kind == "closed":
-            self._views.discard(view)
-            if not self._views:
-                self.views_gone()
-        elif kind == "changes":
+        if kind == "changes":
             try:
                 self._apply(view, message)
             finally:
                 self.send({"type": "done", "to": view})
+        elif kind == "closed":
+            self._views.discard(view)
+            if not self._views:
+                self.views_gone()
+        elif kind in ("open", "bokehjs", "script"):
+            # A view that waits for an answer gets one: the answer, or why there is none.
+            with self.errors.guard(kind) as guard:
+                self._answer(kind, message)
+            if guard.error is not None:
+                self.send({"type": "reply", "re": message["id"], "error": self.errors.text})
+
+    def _answer(self, kind: str, message: dict[str, Any]) -> None:
+        reply: dict[str, Any] = {"type": "reply", "re": message["id"]}
+        if kind == "open":
+            self._views.add(message["view"])
+            reply["facts"] = self._facts
+            if self._state is not None:
+                reply["settings"] = {n: getattr(self._state, n) for n in self._state.setting_names()}
+            whole = self._document.to_json(deferred=True)
+            self._send_content(reply, whole.content if isinstance(whole, Serialized) else whole)
+        elif kind == "bokehjs":
+            files = [f"{component}.min.js" for component in ["bokeh", *self._needs_widgets()]]
+            self.send(reply, [(_BOKEHJS / file).read_bytes() for file in files])
+        else:
+            texts = [(HERE / name).read_text(encoding="utf-8") for name in self._scripts]
+            self.send({**reply, "text": "\n".join(texts)})
 
     def _apply(self, view: str, message: dict[str, Any]) -> None:
         for model in self._document.models:
@@ -254,3 +266,15 @@ class FigureWidget(anywidget.AnyWidget):
         modules = {type(model).__module__ for model in self._document.models}
         parts = {"bokeh.models.widgets.tables": "bokeh-tables", "bokeh.models.widgets": "bokeh-widgets"}
         return [part for start, part in parts.items() if any(m.startswith(start) for m in modules)][::-1]
+
+
+def _without_buffers(content: Any, found: list[Buffer]) -> Any:
+    """*content* with a reference in place of every buffer, which is put into *found*."""
+    if isinstance(content, Buffer):
+        found.append(content)
+        return content.ref
+    if isinstance(content, dict):
+        return {key: _without_buffers(value, found) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_buffers(value, found) for value in content]
+    return content
