@@ -21,6 +21,10 @@ from calibkit.masters import master_bias
 MODELS = ("auto", "constant", "rows", "columns", "rows and columns")
 #: Lines differ when the scatter of their means exceeds what noise explains by this many sigma.
 _SIGNIFICANT = 5.0
+#: Rows and columns, from the middle of the frame, that are tested.
+_TESTED = 2048
+#: Lines at a time that are worked on.
+_ROWS = 256
 #: Pixels further from their line than this many robust sigma do not count.
 _CLIP = 5.0 * 1.4826022185056018
 
@@ -77,17 +81,17 @@ def make_synthetic_bias(
         raise SettingError(msg)
     stack = biases if "frame" in biases.dims else biases.expand_dims("frame")
     count = stack.sizes["frame"]
-    halves = [master_bias(part, **options) for part in (stack[0::2], stack[1::2]) if part.sizes["frame"]]
+    halves = [
+        master_bias(part, **options)[["signal", "flags"]]  # the rest of it takes as much memory again
+        for part in (stack[0::2], stack[1::2])
+        if part.sizes["frame"]
+    ]
     shares = np.array([half.attrs["n_frames"] / count for half in halves])
     parts = [_lines(half) for half in halves]
     together = _weighted(parts, shares)
-    average = sum(
-        share * half["signal"].astype(np.float64) for share, half in zip(shares.tolist(), halves, strict=True)
-    )
+    average = sum(np.float32(share) * half["signal"] for share, half in zip(shares, halves, strict=True))
     average.attrs = dict(halves[0].attrs)
-    tested = line_structure(
-        average.where(usable(halves[0]["flags"]), _model_of(average, together, "constant"))
-    )
+    tested = line_structure(_middle(average, halves[0]["flags"], together))
     noise = pair_noise(stack, sample=True).noise if count > 1 else {}
     found = _Structure.of(parts, shares, tested, _level_error(stack), noise, count)
     chosen, why = found.choose() if model == "auto" else (model, "asked for")
@@ -115,6 +119,16 @@ def make_synthetic_bias(
         "inputs": [] if chosen == "mean" else files,
     }
     return meta.add_step(result, **step).assign_attrs(kind="bias", bias_model=chosen)
+
+
+def _middle(average: xr.DataArray, flags: xr.DataArray, lines: _Lines) -> xr.DataArray:
+    """The middle of the frame, as much as is needed to test lines, with its bad pixels at their channel's level."""
+    cuts = {}
+    for dim in ("y", "x"):
+        start = max(0, (average.sizes[dim] - _TESTED) // 2)
+        cuts[dim] = slice(start, start + _TESTED)
+    part = average.isel(cuts)
+    return part.where(usable(flags.isel(cuts)), _model_of(part, lines, "constant"))
 
 
 @dataclass(frozen=True)
@@ -147,17 +161,19 @@ def _lines(master: xr.Dataset) -> _Lines:
 
 def _line_means(values: np.ndarray, axis: int) -> np.ndarray:
     """Mean of every row (axis 1) or column (axis 0) without its outliers; 0 for a line without a good pixel."""
-    good = np.isfinite(values)
-    filled = np.where(good, values, np.float32(0))
-    middle = np.zeros(values.shape[1 - axis], np.float32)
-    some = good.any(axis=axis)
-    middle[some] = np.nanmedian(np.compress(some, values, axis=1 - axis), axis=axis)
-    away = np.abs(filled - np.expand_dims(middle, axis))
-    width = _CLIP * float(np.median(away[good])) if good.any() else 0.0
-    inside = good & (away <= max(width, 1e-6))
-    count = inside.sum(axis=axis)
-    total = np.where(inside, filled, np.float32(0)).sum(axis=axis, dtype=np.float64)
-    return np.divide(total, count, out=np.zeros(count.size), where=count > 0)
+    lines = values if axis == 1 else values.T
+    means = np.zeros(len(lines))
+    for start in range(0, len(lines), _ROWS):
+        part = lines[start : start + _ROWS]
+        some = np.isfinite(part).any(axis=1)
+        if not some.any():
+            continue
+        part = part[some]
+        away = np.abs(part - np.nanmedian(part, axis=1, keepdims=True))
+        inside = away <= max(_CLIP * float(np.nanmedian(away)), 1e-6)  # not where there is no number
+        total = np.sum(part, axis=1, where=inside, dtype=np.float64)
+        means[start : start + _ROWS][some] = total / np.maximum(inside.sum(axis=1), 1)
+    return means
 
 
 def _weighted(parts: list[_Lines], shares: np.ndarray) -> _Lines:
@@ -221,14 +237,11 @@ class _Structure:
             seen = [rows.scatter, columns.scatter, 0.0, rows.expected, columns.expected]
             return cls(*(s**2 for s in seen), float(np.nanvar(parts[0].rest)), 0.0, tested, frames)
         one, two = parts
-        both, apart = np.abs(one.rest + two.rest) / 2, np.abs(one.rest - two.rest) / 2
-        good = np.isfinite(both)
-        good[good] = np.maximum(both[good], apart[good]) <= _CLIP * np.median(both[good])
         # Of means over shares a and b of the frames, the difference has 1/a + 1/b times the variance of that of all.
         scale = float((1 / shares).sum())
         rows, row_difference = _common(one.rows, two.rows)
         columns, column_difference = _common(one.columns, two.columns)
-        pixels, _ = _common(one.rest[good].astype(np.float64), two.rest[good].astype(np.float64))
+        pixels = _common_pixels(one.rest, two.rest)
         mean = float(np.mean(np.square(list(noise.values())))) / frames
         errors = row_difference / scale, column_difference / scale
         return cls(rows, columns, pixels, *errors, mean, level_error**2, tested, frames)
@@ -283,14 +296,28 @@ def _common(one: np.ndarray, two: np.ndarray) -> tuple[float, float]:
     return max(float(a @ b) / (one.size - 1), 0.0), float(np.var(a - b, ddof=1))
 
 
+def _common_pixels(one: np.ndarray, two: np.ndarray) -> float:
+    """Covariance of two frames of residuals, without outliers of their mean or difference; 0 at least."""
+    step = max(1, one.size // 1_000_000)
+    width = _CLIP * float(np.nanmedian(np.abs(one.ravel()[::step] + two.ravel()[::step])))
+    total, count = 0.0, 0
+    for y0 in range(0, len(one), _ROWS):
+        a, b = one[y0 : y0 + _ROWS].astype(np.float64), two[y0 : y0 + _ROWS].astype(np.float64)
+        good = np.maximum(np.abs(a + b), np.abs(a - b)) <= width
+        total += float(np.sum(a * b, where=good))
+        count += int(good.sum())
+    return max(total / count, 0.0) if count else 0.0
+
+
 def _filled(like: xr.Dataset, signal: np.ndarray, variance: float) -> xr.Dataset:
     """A master with the attributes of *like*, *signal* and one variance everywhere."""
-    result = like[["signal", "variance", "flags"]].drop_vars("file", errors="ignore")
+    result = like.drop_vars("file", errors="ignore")
+    flags = np.zeros(signal.shape, like["flags"].dtype)
     result = result.assign(
-        signal=result["signal"].copy(data=signal),
-        variance=result["variance"].copy(data=np.full(signal.shape, variance, np.float32)),
-        flags=result["flags"].copy(data=np.zeros(signal.shape, result["flags"].dtype)),
-    )
+        signal=like["signal"].copy(data=signal),
+        variance=(("y", "x"), np.full(signal.shape, variance, np.float32), {"units": "adu2"}),
+        flags=like["flags"].copy(data=flags),
+    )[["signal", "variance", "flags"]]
     result.attrs = dict(like.attrs)
     result.attrs.pop("rejection", None)
     return result

@@ -227,13 +227,15 @@ def _basis(shape: tuple[int, int], cell: np.ndarray, channel: int) -> np.ndarray
 
 def _residual(values: np.ndarray, good: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """*values* without their least-squares polynomial over the *good* pixels of each tile; 0 elsewhere."""
-    mask = good.astype(np.float64)
-    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
     terms = basis.shape[1]
-    normal = (mask @ products).reshape(-1, terms, terms)
-    normal += 1e-9 * np.eye(terms)  # a tile without good pixels
-    weights = np.linalg.solve(normal, ((values * mask) @ basis)[:, :, None])[:, :, 0]
-    return (values - weights @ basis.T) * mask
+    normal = np.tile(
+        basis.T @ basis + 1e-9 * np.eye(terms), (len(values), 1, 1)
+    )  # for a tile without good pixels
+    tile, pixel = np.nonzero(~good)  # few: cheaper to take off than all the others are to sum up
+    np.subtract.at(normal, tile, basis[pixel][:, :, None] * basis[pixel][:, None, :])
+    kept = np.where(good, values, 0.0)
+    weights = np.linalg.solve(normal, (kept @ basis)[:, :, None])[:, :, 0]
+    return np.where(good, values - weights @ basis.T, 0.0)
 
 
 def _finished(found: list[list[np.ndarray]], stack: xr.DataArray, unit: str) -> Measurement:
