@@ -61,6 +61,13 @@ def sort_out(s, p, first, last, residual, low, high, keep, column, verdict):
         verdict[j] = -1 if out and -r > low else (1 if out and r > high else 0)
         n_low += verdict[j] == -1
         n_high += verdict[j] == 1
+    scattered = 0
+    for j in range(n_low):
+        scattered += verdict[j] != -1
+    for j in range(k - n_high, k):
+        scattered += verdict[j] != 1
+    if scattered == 0:  # they are at the ends already
+        return first + n_low, last - n_high
     at_low = 0
     at_kept = n_low
     at_high = k - n_high
