@@ -64,7 +64,8 @@ def is_coarse(reader: StackReader) -> bool:
         return False
     chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE_FRAMES)).astype(int))
     rows = [
-        reader.read_frame(int(i), 0, min(_SAMPLE_ROWS, height)).ravel().astype(np.float64) for i in chosen
+        reader.read_strips(int(i), [(0, min(_SAMPLE_ROWS, height))])[0].ravel().astype(np.float64)
+        for i in chosen
     ]
     level = [np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in rows]
     moved = np.array(rows) - np.array(level)[:, None]  # frames of another level, such as flats

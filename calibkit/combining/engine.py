@@ -12,7 +12,7 @@ import xarray as xr
 from calibkit.combining.prepare import prepare
 from calibkit.combining.reading import StackReader
 from calibkit.combining.result import make_result
-from calibkit.combining.threads import run_bands
+from calibkit.combining.threads import run, run_bands
 from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress, silent
 
@@ -141,6 +141,8 @@ def combine(
     (1, True)
     """
     reader = StackReader(stack)
+    if client is None:
+        reader.decode(lambda function, count, what: run(function, count, what, progress))
     prepared = prepare(
         reader,
         stack,

@@ -160,7 +160,9 @@ def typical_ratio(
     period = cell.shape[0]
     rows = max(period, min(height, SAMPLE_PIXELS // (16 * width)))
     y0 = (height - rows) // 2 // period * period
-    values = np.stack([reader.read_frame(frame, y0, y0 + rows) for frame in range(n)]).astype(np.float64)
+    values = np.stack([reader.read_strips(frame, [(y0, y0 + rows)])[0] for frame in range(n)]).astype(
+        np.float64
+    )
     if scale is not None:
         y, x = np.arange(rows) % period, np.arange(width) % cell.shape[1]
         channel = cell[y[:, None], x]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibkit import flags as fl
 from calibkit.combining.reading import StackReader
 from calibkit.errors import MismatchError, SettingError
 
@@ -88,7 +87,7 @@ def measure(
     places = strips(reader.shape[1], reader.shape[2], period)
 
     def one_frame(frame: int) -> tuple[np.ndarray, ...]:
-        parts = [reader.read_frame(frame, y0, y1) for y0, y1 in places]
+        parts = reader.read_strips(frame, places)
         result = np.full((3, channels), np.nan)
         for channel in range(channels):
             sites = np.argwhere(cell == channel)
@@ -158,10 +157,3 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
             return stretch * common / location, 0 * ones
     msg = f"normalise={normalise!r}; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
     raise SettingError(msg)
-
-
-def usable_rows(values: np.ndarray, flags: np.ndarray | None) -> np.ndarray:
-    """*values* as floating point with NaN where a flag says that there is no measurement."""
-    if flags is None:
-        return values
-    return np.where(fl.usable(flags), values, np.nan)

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit.errors import Cancelled, MismatchError
+from calibkit.flags import usable
 from calibkit.memory import BAND_BYTES, band_rows
 
 #: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
@@ -51,9 +52,7 @@ class StackReader:
             msg = f"combine takes a stack of numbers with at least one frame and pixel, found {signal.dtype} {signal.shape}"
             raise MismatchError(msg)
         self.shape: tuple[int, int, int] = signal.shape
-        self.dtype: np.dtype = (
-            np.dtype(np.uint16) if signal.dtype == np.uint8 else signal.dtype.newbyteorder("=")
-        )
+        self.dtype: np.dtype = _native(signal.dtype)
         self._source = None if isinstance(signal.data, np.ndarray) else _undisturbed_source(signal)
         self._arrays = {"values": signal.data}
         for name in ("flags", "variance"):
@@ -105,12 +104,21 @@ class StackReader:
             return list(zip(starts, [*starts[1:], height], strict=True))
         return [(y0, min(y0 + rows, height)) for y0 in range(0, height, rows)]
 
+    def decode(self, run: Callable[[Callable[[int], Any], int, str], Any]) -> None:
+        """Have files that can only be decoded whole decoded, several at a time.
+
+        ``run(function, count, what)`` calls ``function(i)`` for every frame.
+        """
+        if self._source is not None and any(hasattr(source, "open_spool") for source in self._source.sources):
+            sources = self._source.sources
+            run(lambda frame: sources[frame].complete_info(), len(sources), "decode frames")
+
     @property
     def _quick(self) -> bool:
         """Whether rows anywhere cost the same, so that small bands lose nothing."""
         if self._source is None:
             return isinstance(self._arrays["values"], np.ndarray)
-        return all(getattr(source, "random_access", False) for source in self._source.sources)
+        return all(getattr(s, "random_access", hasattr(s, "open_spool")) for s in self._source.sources)
 
     def read(self, y0: int, y1: int, turn: Callable[[int], Any], buffer: np.ndarray | None = None) -> Band:
         """Rows *y0* to *y1* of every frame, in *buffer* (flat, of the stack's type) when it is large enough.
@@ -131,15 +139,15 @@ class StackReader:
                 read_rows(self._source, frame, y0, y1, values[frame])
         return Band(values, None, None)
 
-    def read_frame(self, frame: int, y0: int, y1: int) -> np.ndarray:
-        """Rows *y0* to *y1* of one frame; NaN where a flag says that there is no measurement."""
-        from calibkit.combining.normalise import usable_rows
-
+    def read_strips(self, frame: int, strips: list[tuple[int, int]]) -> list[np.ndarray]:
+        """Rows (start, stop) of one frame; NaN where a flag says that there is no measurement."""
         if self._source is not None:
-            return self._source.read(frame, y0, y1)
-        values = _rows(self._arrays["values"][frame : frame + 1], y0, y1)[0]
-        flags = _rows(self._arrays["flags"][frame : frame + 1], y0, y1)[0] if self.has_flags else None
-        return usable_rows(values, flags)
+            return [self._source.read(frame, y0, y1) for y0, y1 in strips]
+        values = _strips(self._arrays["values"], frame, strips)
+        if not self.has_flags:
+            return values
+        flags = _strips(self._arrays["flags"], frame, strips)
+        return [np.where(usable(f), v, np.nan) for v, f in zip(values, flags, strict=True)]
 
 
 class Turns:
@@ -183,6 +191,14 @@ class _Turn:
             turns._changed.notify_all()
 
 
+def _native(dtype: np.dtype) -> np.dtype:
+    """The type in which samples of *dtype* are handed to the kernels, which know no smaller or larger ones."""
+    small = {"u1": "u2", "f2": "f4"}.get(dtype.str[1:])
+    if small or dtype.itemsize > 8:
+        return np.dtype(small or "f8")
+    return dtype.newbyteorder("=")
+
+
 def read_rows(source: Any, frame: int, y0: int, y1: int, out: np.ndarray) -> None:
     """Rows of a frame of a `StackSource` into *out*, without a copy where the file allows it."""
     single = source.sources[frame]
@@ -203,6 +219,16 @@ def _undisturbed_source(signal: xr.DataArray) -> Any:
     from calibkit.frames import stack_source
 
     return stack_source(signal)
+
+
+def _strips(data: Any, frame: int, strips: list[tuple[int, int]]) -> list[np.ndarray]:
+    parts = [data[frame, y0:y1] for y0, y1 in strips]
+    if isinstance(data, np.ndarray):
+        return parts
+    import dask
+
+    # all at once, so that a chunk which several strips cross is computed once
+    return list(dask.compute(*parts, scheduler="synchronous"))
 
 
 def _rows(data: Any, y0: int, y1: int) -> np.ndarray:

@@ -237,6 +237,22 @@ class TestChoice:
             result = combine(make_stack(n=12, **attrs), **known)
             assert result.attrs["provenance"][-1]["reject"] == "noise_model", attrs
 
+    def test_noise_of_each_channel(self) -> None:
+        rng = np.random.default_rng(8)
+        sigma = np.where((np.arange(40) % 2 == 0)[:, None] & (np.arange(40) % 2 == 0), 2.0, 20.0)
+        stack = make_stack(n=6, shape=(40, 40), cfa="RGGB", bias_subtracted=True)
+        stack = stack.assign_coords(y=np.arange(40), x=np.arange(40))
+        stack[:] = rng.normal(0, sigma, stack.shape)
+        stack[2, 4, 4] = 30.0  # a red pixel, 15 σ
+        stack[2, 5, 5] = 30.0  # a blue pixel, 1.5 σ
+        read_noise = {"R": 2.0, "G1": 20.0, "G2": 20.0, "B": 20.0}
+        result = combine(stack, gain=1.0, read_noise=read_noise)
+        assert result.attrs["provenance"][-1]["reject"] == "noise_model"
+        assert int(result.rejected_high[4, 4]) == 1
+        assert int(result.rejected_high[5, 5]) == 0
+        with pytest.raises(SettingError, match="G1"):
+            combine(stack, gain={"R": 1.0}, read_noise=3.0)
+
     def test_a_setting_that_can_reject_nothing_is_warned_of(self) -> None:
         with pytest.warns(
             CalibkitWarning, match=r"cannot reject a stray sample.*never beyond 2\.85.*takes 11 frames"
