@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import traceback
 from types import TracebackType
+from typing import Self
 
 import ipywidgets
 import traitlets
@@ -93,7 +94,7 @@ class Guard:
         self._what = what
         self.error: BaseException | None = None
 
-    def __enter__(self) -> Guard:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    exec(compile(code, str(README), "exec"), names)
+    script = tmp_path / "readme.py"
+    script.write_text(code, encoding="utf-8")
+    runpy.run_path(str(script))
     saved = calibkit.open_result(tmp_path / "light_001.fits")
     assert saved["signal"].dims == ("y", "x")
     assert bool((saved["variance"] > 0).mean() > 0.99)
