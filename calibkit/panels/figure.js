@@ -245,7 +245,11 @@ async function open(model, element, fail, closers) {
   settings = message.settings ?? {};
   facts = message.facts;
 
-  const built = Document.from_json(message.content, undefined, buffersOf(message.buffer_ids, buffers));
+  // An empty document and its roots as a patch: patches take arrays as bytes in every version of BokehJS.
+  const { roots, ...content } = message.content;
+  const built = Document.from_json({ ...content, roots: [] });
+  const added = { events: roots.map((root) => ({ kind: "RootAdded", model: root })) };
+  built.apply_json_patch(added, buffersOf(message.buffer_ids, buffers));
   closers.push(() => built.clear({ sync: false })); // takes its views off the page, too
   closers.push(followTheme(built, element));
   const box = document.createElement("div");
