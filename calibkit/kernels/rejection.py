@@ -189,56 +189,60 @@ def reject_gesd(s, size, count, mean, scatter, first, last, critical, row, keep)
     row ends with zeros after its last step. All steps are done, and the last one that exceeds its
     limit says how many are outliers.
     """
+    n, stride = s.shape
+    flat = s.reshape(-1)
     block = 256
-    a = np.empty(block, np.uint32)
-    b = np.empty(block, np.uint32)
-    best_a = np.empty(block, np.uint32)
-    best_b = np.empty(block, np.uint32)
+    # the outermost samples that are left, and those of the best step so far, as places in flat
+    lower = np.empty(block, np.uint64)
+    upper = np.empty(block, np.uint64)
+    best_lower = np.empty(block, np.uint64)
+    best_upper = np.empty(block, np.uint64)
     m = np.empty(block)
     q = np.empty(block)
-    rough = np.empty(block, np.bool_)
-    n = s.shape[0]
+    rough = np.empty(block)
     for start in range(0, size, block):
         width = min(block, size - start)
         complete = True
         for i in range(width):
             complete = complete and count[start + i] == n
-        steps = 0
-        if complete:
-            limits = critical[row[start]]
-            while limits[steps] > 0.0 and n - steps > max(keep, 2):
-                steps += 1
-            for i in range(width):
-                a[i] = 0
-                b[i] = n - 1
-                best_a[i] = 0
-                best_b[i] = n - 1
-                m[i] = mean[start + i]
-                q[i] = scatter[start + i] * (n - 1)
-                rough[i] = False
-        for j in range(steps):
-            # without branches, since which end is further out cannot be foretold
+        if not complete:
+            for p in range(start, start + width):
+                first[p], last[p] = gesd_window(s, p, count[p], critical[row[p]], keep)
+            continue
+        for i in range(width):
+            lower[i] = start + i
+            upper[i] = (n - 1) * stride + start + i
+            best_lower[i] = lower[i]
+            best_upper[i] = upper[i]
+            m[i] = mean[start + i]
+            q[i] = scatter[start + i] * (n - 1)
+            rough[i] = 0.0
+        limits = critical[row[start]]
+        for j in range(limits.size):
             k = n - j
+            if limits[j] == 0.0 or k <= max(keep, 2):
+                break
             limit = limits[j] / (k - 1)
             share = 1.0 / (k - 1)
-            for i in range(width):
-                under = m[i] - np.float64(s[a[i], start + i])
-                over = np.float64(s[b[i], start + i]) - m[i]
-                lower = under > over
-                d = -under if lower else over
-                a[i] += np.uint32(lower)
-                b[i] -= np.uint32(not lower)
+            for i in range(width):  # without branches, since which end is further out cannot be foretold
+                under = m[i] - np.float64(flat[lower[i]])
+                over = np.float64(flat[upper[i]]) - m[i]
+                low = under > over
+                d = -under if low else over
                 outlying = d * d > limit * q[i]
-                best_a[i] = a[i] if outlying else best_a[i]
-                best_b[i] = b[i] if outlying else best_b[i]
+                lower[i] += np.uint64(stride if low else 0)
+                upper[i] -= np.uint64(0 if low else stride)
+                best_lower[i] = lower[i] if outlying else best_lower[i]
+                best_upper[i] = upper[i] if outlying else best_upper[i]
+                # take the sample out of the mean and the sum of squares
                 m[i] -= d * share
-                before = q[i]
-                q[i] -= d * d * k * share
-                rough[i] |= q[i] < 1e-9 * before
+                left = q[i] - d * d * k * share
+                rough[i] = 1.0 if left < 1e-9 * q[i] else rough[i]
+                q[i] = left
         for i in range(width):
             p = start + i
-            if not complete or rough[i]:
-                first[p], last[p] = gesd_window(s, p, count[p], critical[row[p]], keep)
+            if rough[i] > 0.0:  # rounding would show
+                first[p], last[p] = gesd_window(s, p, count[p], limits, keep)
             else:
-                first[p] = best_a[i]
-                last[p] = best_b[i] + 1
+                first[p] = best_lower[i] // np.uint64(stride)
+                last[p] = best_upper[i] // np.uint64(stride) + np.uint64(1)
