@@ -22,6 +22,7 @@ _PUBLIC = {
     "noise": ("dark_rate", "measure_gain", "measure_read_noise"),
     "ledger": ("noise_ledger", "plan_exposures"),
     "darkscale": ("measure_dark_scale",),
+    "shrunkendark": ("shrink_dark",),
     "darkcurrent": ("fit_dark_current",),
     "warming": ("measure_warming",),
     "overscan": ("subtract_overscan",),
