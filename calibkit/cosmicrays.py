@@ -236,7 +236,9 @@ def _search(
     lost = unknown | (bad & ((flags & SATURATED) == 0))
     fill = lost | ((flags & NO_DATA) != 0)
     values, noise = np.array(signal, np.float32), np.array(variance, np.float32)
-    if fill.all():
+    if (
+        fill.all() or min(values.shape) <= 2 * _RIM
+    ):  # astroscrappy writes beyond frames smaller than its windows
         return flags[top : top + count]
     if fill.any():  # what cannot be used takes its nearest neighbour's number, so that it is no edge
         nearest = tuple(ndimage.distance_transform_edt(fill, return_distances=False, return_indices=True))
@@ -246,8 +248,8 @@ def _search(
     rim = np.ones(values.shape, bool)
     rim[_RIM if first else 0 : -_RIM if last else None, _RIM:-_RIM] = False
     # Its medians leave a margin as it is, which would count as sharp.
-    pad = [(min(_REACH, size - 1),) * 2 for size in values.shape]
-    inner = tuple(slice(p, p + size) for (p, _), size in zip(pad, values.shape, strict=True))
+    pad = [(_REACH, _REACH)] * 2
+    inner = tuple(slice(_REACH, _REACH + size) for size in values.shape)
     struck, _ = astroscrappy.detect_cosmics(
         np.pad(values, pad, mode="edge"),
         inmask=np.pad(ignored, pad, mode="edge"),

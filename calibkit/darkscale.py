@@ -126,6 +126,12 @@ def measure_dark_scale(
         stars = _stars(filled[0] - start * 0.5 * (filled[1] + filled[2]), step)
         use = clean & ~_touched(stars, step)
         start = _covariance_scale(*passed, use)
+    if not use.any():
+        msg = (
+            f"the scale of the dark cannot be measured: in a frame of {light.sizes['x']} × {light.sizes['y']} pixels none has "
+            "good neighbours on all sides that are free of stars; take a larger part of the frame"
+        )
+        raise SettingError(msg)
     scale, error, significance = _jackknife(*passed, use)
     if not significance > _LEAST_SIGNIFICANCE:
         msg = (

@@ -200,6 +200,7 @@ def master_flat(
         stack["signal"].assign_attrs(stack.attrs) if combined else _stack(stack, "master_flat", ("flat",))
     )
     frames = _with_frame_values(frames, stack) if combined else frames
+    checks.check_size(frames, "master_flat")
     checks.check_tolerance(temperature_tolerance)
     _one_filter(frames)
     done = bool(frames.attrs.get("bias_subtracted", False)) or bool(

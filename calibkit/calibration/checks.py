@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calibkit.cfa import pattern_of
+from calibkit.cfa import channel_index, pattern_of
 from calibkit.errors import MismatchError, SettingError
 from calibkit.meta import known
 
@@ -35,6 +35,25 @@ def check_frame(light: object, who: str) -> xr.DataArray:
         msg = f"{who} takes whole or floating point numbers, found type {light.dtype}"
         raise SettingError(msg)
     return light
+
+
+def check_size(frame: xr.DataArray | xr.Dataset, who: str, *, pixels: int = 1) -> None:
+    """Refuse a frame without one whole cell of its pattern, or with fewer *pixels* than so many in some channel."""
+    cell, channels = channel_index(frame)
+    height, width = frame.sizes["y"], frame.sizes["x"]
+    (py, px), found = cell.shape, (height // cell.shape[0]) * (width // cell.shape[1])
+    fewest = min(int((cell == number).sum()) * found for number in range(len(channels)))
+    if fewest < max(pixels, 1):
+        cells = (
+            f"whole cells of {px} × {py} pixels of the pattern {pattern_of(frame)}"
+            if len(channels) > 1
+            else "pixels"
+        )
+        msg = (
+            f"{who}: the frame measures {width} × {height} pixels, which hold {found} {cells}; {max(pixels, 1)} pixels of every "
+            "channel at least are wanted. Take a larger part of the frame"
+        )
+        raise MismatchError(msg)
 
 
 def check_master(master: object, name: str) -> xr.Dataset:

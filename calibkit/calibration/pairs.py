@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
 from calibkit.memory import band_rows
 
@@ -73,6 +74,7 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
 
 def tile_shape(stack: xr.DataArray, cell: np.ndarray) -> tuple[int, int]:
     """Rows and columns of a tile: whole cells, and no larger than the frame."""
+    check_size(stack, "noise between frames")
     sizes = zip((stack.sizes["y"], stack.sizes["x"]), cell.shape, strict=True)
     rows, columns = (
         max(min(size, -(-TILE // period) * period) // period, 1) * period for size, period in sizes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from calibkit.calibration.checks import check_camera, check_frame, check_master, cover
+from calibkit.calibration.checks import check_camera, check_frame, check_master, check_size, cover
 from calibkit.calibration.levels import channel_levels, channel_values, clipped_mean, sites_of
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
@@ -44,6 +44,7 @@ def of_frames(
 ) -> Seen:
     stack = check_frame(flat, "lamp_colour")
     stack = stack if "frame" in stack.dims else stack.expand_dims("frame")
+    check_size(stack, "lamp_colour")
     cell, channels = channel_index(stack)
     offset = _offset(stack, channels, bias, dark)
     full = float(stack.attrs.get("saturation", math.nan)) if saturation is None else float(saturation)

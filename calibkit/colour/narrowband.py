@@ -198,7 +198,7 @@ def _channels_of(light: xr.Dataset, line: str) -> tuple[str, ...]:
     if pattern.is_mono:
         msg = "this frame has no colour filters (mono): all of it is the line, there is nothing to extract"
         raise SettingError(msg)
-    if line in LINES:
+    if line in LINES and set(pattern.colours) <= set("RGB"):
         found = tuple(name for name in pattern.channels if name[0] in LINES[line])
         if found:
             return found

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
+from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
 from calibkit.flags import NO_DATA
@@ -35,6 +36,7 @@ def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surr
     """Clipped mean and standard deviation of *variable* in tiles, each channel by itself."""
     from calibkit.kernels.defects import tile_statistics
 
+    check_size(frame, "surroundings of a pixel")
     cell, channels = channel_index(frame)
     data = frame[variable].data
     tile = tuple(

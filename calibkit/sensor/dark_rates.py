@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from calibkit.calibration.checks import check_frame
+from calibkit.calibration.checks import check_frame, check_size
 from calibkit.calibration.levels import channel_values, per_channel
 from calibkit.cfa import channel_index
 from calibkit.darkcurrent import BOLTZMANN, DarkCurrent, fit_dark_current
@@ -25,6 +25,8 @@ _CLIP = 5.0 * 1.4826022185056018
 _CHANCE = 0.01
 #: Exposures closer than this, relative, give no slope.
 _LEAST_SPAN = 1.2
+#: Pixels of each channel that a level wants.
+_LEAST_PIXELS = 12
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def measure_dark_current(
 
 def _stack(frames: object) -> xr.DataArray:
     stack = check_frame(frames, "measure_dark_current")
+    check_size(stack, "measure_dark_current", pixels=_LEAST_PIXELS)
     return stack if "frame" in stack.dims else stack.expand_dims("frame")
 
 

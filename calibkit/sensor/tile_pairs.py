@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from calibkit.calibration.checks import check_size
 from calibkit.calibration.pairs import clipped_variance, frame_bands, tile_shape, tiles
 from calibkit.cfa import channel_index
 from calibkit.errors import MismatchError
@@ -16,6 +17,8 @@ from calibkit.session.tolerances import Tolerances
 
 #: Two frames of one exposure whose levels differ by more than this are no pair: a lamp that was not steady.
 _UNEQUAL = 0.2
+#: Pixels of each channel that a frame has to have.
+_LEAST_PIXELS = 12
 #: Edges of the bins of the curve: 24 to the factor of two, from a tenth of an ADU to beyond any converter.
 _EDGES = 0.1 * 2.0 ** (np.arange(24 * 21) / 24)
 
@@ -78,6 +81,7 @@ def pair_tiles(stack: xr.DataArray, i: int, j: int, offset: list[np.ndarray] | N
         For each channel the level of every tile without light. With it the second frame is multiplied so that
         both have one level, band by band of rows.
     """
+    check_size(stack, "pairs of frames", pixels=_LEAST_PIXELS)
     cell, channels = channel_index(stack)
     shape = tile_shape(stack, cell)
     pair = stack.isel(frame=[i, j])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from calibkit.calibration.checks import check_frame, values_of
+from calibkit.calibration.checks import check_frame, check_size, values_of
 from calibkit.calibration.levels import clipped_mean, per_channel
 from calibkit.cfa import channel_index
 from calibkit.errors import MismatchError, SettingError
@@ -23,6 +23,8 @@ from calibkit.statistics import sample_strips
 
 #: Fewer frames tell a telegraph pixel from a cosmic ray badly.
 LEAST_FRAMES = 5
+#: Pixels of each channel that a frame has to have.
+_LEAST_PIXELS = 12
 #: One sample in so many, and one at least, may be a cosmic ray: the most deviant ones are not counted.
 _SPARE = 40
 #: Samples that each of two levels has to have.
@@ -168,6 +170,7 @@ def find_unstable_pixels(
 
 def _checked(darks: object) -> xr.DataArray:
     stack = check_frame(darks, "find_unstable_pixels")
+    check_size(stack, "find_unstable_pixels", pixels=_LEAST_PIXELS)
     if stack.sizes.get("frame", 1) < LEAST_FRAMES:
         msg = (
             f"find_unstable_pixels: {stack.sizes.get('frame', 1)} darks do not tell a pixel that jumps from one that a "
