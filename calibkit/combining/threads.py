@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -34,7 +35,7 @@ def run_bands(
     n, height, width = reader.shape
     workers = worker_count()
     bands = reader.bands(workers, plan.cell.shape[0])
-    outputs = {name: np.zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
+    outputs = {name: page_zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
     stop = threading.Event()
     turns = Turns(n)
     local = threading.local()
@@ -57,6 +58,19 @@ def run_bands(
 
     found = run(work, len(bands), f"combine {n} frames", progress, workers=workers, halt=halt)
     return outputs, np.sum(found, axis=0)
+
+
+def page_zeros(shape: tuple[int, int], dtype: np.dtype | type) -> np.ndarray:
+    """`numpy.zeros` whose memory is taken in small pages, as it is written.
+
+    numpy asks for large pages, and where memory is in pieces the system then spends longer on joining them
+    than the whole combination takes.
+    """
+    count = shape[0] * shape[1]
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return np.zeros(shape, dtype)
+    buffer = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(buffer, dtype, count).reshape(shape)
 
 
 def run(
