@@ -15,12 +15,13 @@ function make(tag, attributes = {}, ...children) {
 function choice(label, title, options, pick) {
   const select = make("select", { title, onchange: () => pick(select.value) });
   const box = make("label", { class: "ck-field" }, `${label} `, select);
-  const update = (value, others) => {
+  const update = (value, { others, disabled = false } = {}) => {
+    select.disabled = disabled;
     if (others) select.replaceChildren(...others.map((name) => make("option", { value: name }, name)));
     select.value = value;
     box.hidden = select.options.length < 2;
   };
-  update(options[0], options);
+  update(options[0], { others: options });
   return { element: box, update };
 }
 

@@ -239,7 +239,10 @@ export function attach(view) {
       const both = mode() === "side by side";
       if (picture2.visible !== both) picture2.setv({ visible: both }, { sync: false });
     }
-    for (const name of ["channel", "curve", "palette", "reduce"]) ui[name].update(settings[name]);
+    const difference = mode() === "difference";
+    for (const name of ["channel", "reduce"]) ui[name].update(settings[name]);
+    ui.curve.update(settings.curve, { disabled: difference });
+    ui.palette.update(settings.palette, { disabled: difference || layers[0]?.codes.length === 3 });
     ui.mark.update(settings.mark_clipped);
     const named = facts.layers.map(({ name, units }) => (units ? `${name} [${units}]` : name));
     const text = { after: named[1], split: named.join("  │  "), difference: `${after} − ${before} [${facts.difference?.units}]` };
