@@ -94,6 +94,7 @@ CALLS: dict[str, Callable[[Small], object]] = {
     "debayer superpixel": lambda s: ck.debayer(s.plain, method="superpixel"),
     "debayer bilinear": lambda s: ck.debayer(s.plain),
     "debayer edge": lambda s: ck.debayer(s.plain, method="edge"),
+    "convert_too_early": lambda s: ck.convert_too_early(s.lights[0], dark=ck.combine(s.darks)),
     "extract_line": lambda s: ck.extract_line(s.plain, "Ha"),
     "white_balance": lambda s: ck.white_balance(ck.debayer(s.plain), {"R": 1.0, "G": 1.0, "B": 1.0}),
     "colour_matrix": lambda s: ck.colour_matrix(ck.debayer(s.plain), np.eye(3)),
