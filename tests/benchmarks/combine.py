@@ -5,7 +5,8 @@ prints a Markdown table of times, ratios and peak memories, which it also writes
 frames are few and small, which only shows that it works. Run from the top of the repository.
 
 Times are of the work alone: not of starting Python, nor of compiling, which is done once (``first use``). Siril's
-are those of its log; they include writing its result. Memories are peaks above what is in use after the imports.
+are those of its log; they include writing its result, and its processor seconds are of the whole program. On a
+busy machine processor seconds say more. Memories are peaks above what is in use after the imports.
 """
 
 from __future__ import annotations
@@ -62,16 +63,16 @@ def peak() -> float:
 
 
 def one(peer: str, task: str, folder: Path) -> None:
-    """In a process of its own: print seconds and MB of one combination."""
+    """In a process of its own: print seconds, MB and seconds of the processors of one combination."""
     paths = sorted(folder.glob("dark_*.fit"))
     work, warm_up = {"calibkit": _calibkit, "ccdproc": _ccdproc, "read": _read}.get(peer, _in_bands)(
         peer, task, paths
     )
     warm_up()
     before = peak()
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     work()
-    print(time.perf_counter() - start, peak() - before)
+    print(time.perf_counter() - start, peak() - before, time.process_time() - used)
 
 
 def _calibkit(peer: str, task: str, paths: list[Path]):
@@ -138,17 +139,17 @@ def _read(peer: str, task: str, paths: list[Path]):
     return work, lambda: None
 
 
-def measure(peer: str, task: str, folder: Path) -> tuple[float, float]:
-    """Seconds and MB of one combination by one program."""
+def measure(peer: str, task: str, folder: Path) -> tuple[float, float, float]:
+    """Seconds, MB and seconds of the processors of one combination by one program."""
     if peer == "siril":
         return _siril(task, folder)
     command = [sys.executable, "-m", "tests.benchmarks.combine", "--one", peer, task, "--folder", str(folder)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    seconds, memory = map(float, out.split())
-    return seconds, memory
+    seconds, memory, processors = map(float, out.split())
+    return seconds, memory, processors
 
 
-def _siril(task: str, folder: Path) -> tuple[float, float]:
+def _siril(task: str, folder: Path) -> tuple[float, float, float]:
     script = folder / "run.ssf"
     lines = [
         "requires 1.0.0",
@@ -173,7 +174,7 @@ def _siril(task: str, folder: Path) -> tuple[float, float]:
         msg = f"siril-cli did not combine the frames:\n{out}"
         raise RuntimeError(msg)
     seconds = sum(float(value) / (1000 if unit == "ms" else 1) for value, unit in found)
-    return seconds, used.ru_maxrss / 1024
+    return seconds, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime
 
 
 def first_use(folder: Path) -> str:
@@ -203,23 +204,25 @@ def compare(folder: Path, runs: int, tasks: list[str], *, slow: bool) -> list[st
     peers += ["numpy"] if slow else []
     reading = median(measure("read", "median", folder)[0] for _ in range(max(3, runs)))
     rows = [
-        "| task | program | seconds | ÷ calibkit | peak MB |",
-        "|---|---|---:|---:|---:|",
-        f"| read the bytes, two threads | numpy | {reading:.2f} | | |",
+        "| task | program | seconds | ÷ calibkit | processor seconds | ÷ calibkit | peak MB |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        f"| read the bytes, two threads | numpy | {reading:.2f} | | | | |",
     ]
     for task in tasks:
-        times: dict[str, list[tuple[float, float]]] = {peer: [] for peer in peers if _can(peer, task)}
+        times: dict[str, list[tuple[float, float, float]]] = {peer: [] for peer in peers if _can(peer, task)}
         for run in range(runs):
             for peer, found in times.items():
                 if run == 0 or peer in ("calibkit", "siril"):  # the slow ones once
                     found.append(measure(peer, task, folder))
-        ours = median(seconds for seconds, _ in times["calibkit"])
+        ours, _, our_work = (median(values) for values in zip(*times["calibkit"], strict=True))
         for peer, found in times.items():
-            seconds, memory = median(s for s, _ in found), max(m for _, m in found)
-            ratio = "1" if peer == "calibkit" else f"{seconds / ours:.1f}"
-            rows.append(f"| {task} | {peer} | {seconds:.2f} | {ratio} | {memory:.0f} |")
+            seconds, memory, work = (median(values) for values in zip(*found, strict=True))
+            rows.append(
+                f"| {task} | {peer} | {seconds:.2f} | {seconds / ours:.1f} | {work:.2f} | {work / our_work:.1f} "
+                f"| {memory:.0f} |"
+            )
         if task == "median":
-            rows.append(f"| median ÷ reading | calibkit | | {ours / reading:.1f} | |")
+            rows.append(f"| median ÷ reading | calibkit | | {ours / reading:.1f} | | | |")
     return rows
 
 
@@ -276,8 +279,10 @@ def main() -> None:
             for i in range(100):
                 (many / f"dark_{i + 1:05d}.fit").symlink_to(folder / f"dark_{i % count + 1:05d}.fit")
             for task in ("median", "winsorized 3/3"):
-                seconds, memory = measure("calibkit", task, many)
-                lines.append(f"| {task}, 100 frames | calibkit | {seconds:.2f} | | {memory:.0f} |")
+                seconds, memory, work = measure("calibkit", task, many)
+                lines.append(
+                    f"| {task}, 100 frames | calibkit | {seconds:.2f} | | {work:.2f} | | {memory:.0f} |"
+                )
             shutil.rmtree(many)
         lines += ["", first_use(folder)]
     text = "\n".join(lines)

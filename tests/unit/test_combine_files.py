@@ -191,26 +191,44 @@ def test_memory_stays_flat_as_frames_are_added(tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] + 40
 
 
+CLUSTER = """
+import sys
+import numpy as np
+import xarray as xr
+from distributed import Client, LocalCluster
+from calibkit import combine, open_stack
+
+if __name__ == "__main__":
+    stack = open_stack(sys.argv[1:])
+    memory = stack.copy(data=stack.values)
+    here = combine(memory, reject="winsorized")
+    told = []
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(silence_logs=50, **options) as cluster, Client(cluster, timeout=120) as client:
+        for there in (stack, stack.chunk(y=20), memory):
+            result = combine(
+                there, reject="winsorized", client=client, progress=lambda done, total, what: told.append((done, total))
+            )
+            for name in here.data_vars:
+                np.testing.assert_array_equal(result[name], here[name])
+    assert told[-1][0] == told[-1][1]
+    assert len({total for _, total in told}) >= 1
+    print("same")
+"""
+
+
 @pytest.mark.slow
 def test_a_cluster_of_two_processes_gives_the_same(tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    values = frames(7)
-    stack = open_stack(write(tmp_path, values))
-    told: list[tuple[int, int]] = []
-    with (
-        warnings.catch_warnings(),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        warnings.simplefilter("ignore")  # about the network of the machine that runs the test
-        there = combine(
-            stack, reject="winsorized", client=client, progress=lambda d, t, w: told.append((d, t))
-        )
-        lazy = combine(stack.chunk(y=20), reject="winsorized", client=client)
-        array = combine(in_memory(values, stack), reject="winsorized", client=client)
-    here = combine(stack, reject="winsorized")
-    for result in (there, lazy, array):
-        assert_same(result, here)
-    assert told[-1][0] == told[-1][1]
+    """In a process of its own: what a busy machine makes a cluster warn of is not this test's business."""
+    pytest.importorskip("distributed")
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    paths = write(tmp_path, frames(7))
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.split() == ["same"], done.stderr[-3000:]
