@@ -281,11 +281,12 @@ def quantiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     probabilities, values : numpy.ndarray
         Both rising; empty where there are no values.
     """
-    values = np.asarray(values, np.float64).ravel()
-    values = values[np.isfinite(values)]
+    values = np.asarray(values).ravel()
+    values = np.sort(values[np.isfinite(values)])  # faster than as many partitions
     if values.size == 0:
         return np.empty(0), np.empty(0)
-    return _PROBABILITIES, np.quantile(values, _PROBABILITIES, method="inverted_cdf")
+    ranks = np.ceil(_PROBABILITIES * values.size).astype(np.int64) - 1
+    return _PROBABILITIES, values[np.clip(ranks, 0, values.size - 1)].astype(np.float64)
 
 
 def colours(palette: str) -> np.ndarray:

@@ -11,6 +11,7 @@ the next only when the last have been worked off, so a slow kernel is never floo
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,7 @@ class FigureWidget(anywidget.AnyWidget):
         self._speaker: str | None = None  # the view that a setting comes from, which must not hear it again
         self._caller: str | None = None  # the view whose message is being handled
         self._batch: list[DocumentPatchedEvent] | None = None
+        self._lock = threading.RLock()
         self.on_msg(self._receive)
         self._own_errors = errors is None
         if self._own_errors:
@@ -122,17 +124,21 @@ class FigureWidget(anywidget.AnyWidget):
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Send all changes made inside as one message, so that no view draws half of them."""
-        if self._batch is not None:
-            yield
-            return
-        self._batch = []
-        try:
-            yield
-        finally:
-            events, self._batch = self._batch, None
-            if events:
-                self._send_patch(events)
+        """Send all changes made inside as one message, so that no view draws half of them.
+
+        Messages of the page wait meanwhile: JupyterLab has them handled in a thread beside the cells.
+        """
+        with self._lock:
+            if self._batch is not None:
+                yield
+                return
+            self._batch = []
+            try:
+                yield
+            finally:
+                events, self._batch = self._batch, None
+                if events:
+                    self._send_patch(events)
 
     @contextmanager
     def from_caller(self) -> Iterator[None]:
@@ -204,7 +210,8 @@ class FigureWidget(anywidget.AnyWidget):
         kind, view = message.get("type"), message.get("view")
         if kind == "changes":
             try:
-                self._apply(view, message)
+                with self._lock:
+                    self._apply(view, message)
             finally:
                 self.send({"type": "done", "to": view})
         elif kind == "closed":
@@ -213,7 +220,7 @@ class FigureWidget(anywidget.AnyWidget):
                 self.views_gone()
         elif kind in ("open", "bokehjs", "script"):
             # A view that waits for an answer gets one: the answer, or why there is none.
-            with self.errors.guard(kind) as guard:
+            with self._lock, self.errors.guard(kind) as guard:
                 self._answer(kind, message)
             if guard.error is not None:
                 self.send({"type": "reply", "re": message["id"], "error": self.errors.text})

@@ -163,15 +163,14 @@ class ImageView(FigureWidget):
     def refresh(self) -> None:
         """Make the view of the visible region anew where it has changed."""
         state = self.state
-        block = self._block(*self._size)
-        key = (state.region, block, state.channel, state.reduce)
-        if key == self._shown:
-            return
-        views = self._current_views(block)
         with self.batch():
-            self._send_views(views)
-            self._write_numbers(views)
-        self._shown = key
+            block = self._block(*self._size)
+            key = (state.region, block, state.channel, state.reduce)
+            if key != self._shown:
+                views = self._current_views(block)
+                self._send_views(views)
+                self._write_numbers(views)
+                self._shown = key
 
     def picture(self, width: int, height: int) -> np.ndarray:
         """The picture as it is now, uint8 of shape (rows, columns, 4), at most *width* × *height*."""
@@ -302,9 +301,9 @@ class ImageView(FigureWidget):
         return layers
 
     def _channel_changed(self) -> None:
-        self._layers = self._make_layers()
-        self._shown = None
         with self.batch():
+            self._layers = self._make_layers()
+            self._shown = None
             self._draw_histograms()
             self.refresh()
         self.tell_facts(**self._layer_facts())

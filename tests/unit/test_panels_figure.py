@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,24 @@ def test_a_batch_is_one_message(plot: Any) -> None:
         assert page.take("patch") == []
     ((patch, _),) = page.take("patch")
     assert [event["attr"] for event in patch["content"]["events"]] == ["text", "start", "height"]
+
+
+def test_messages_of_the_page_wait_for_a_batch(plot: Any) -> None:
+    """JupyterLab has them handled in another thread than the cells."""
+    widget = FigureWidget(plot)
+    page = Page(widget)
+    page.open()
+    order = []
+    widget.on_message("look", lambda content: order.append(plot.title.text))
+    thread = threading.Thread(target=page.changes, kwargs={"calls": [["look", {}]]})
+    with widget.batch():
+        plot.title.text = "half done"
+        thread.start()
+        thread.join(0.2)
+        order.append("batch ends")
+        plot.title.text = "done"
+    thread.join(5)
+    assert order == ["batch ends", "done"]
 
 
 def test_errors_of_callbacks_are_shown_and_the_rest_goes_on(plot: Any) -> None:

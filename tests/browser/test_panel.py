@@ -1,0 +1,79 @@
+"""The base of all panels in JupyterLab: long work leaves the notebook free, is cancelled, and says what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+PANEL = """
+import time
+import ipywidgets, traitlets
+from calibkit.panels.base import Panel
+from calibkit.state import State
+
+class Counting(State):
+    call = "count"
+    steps = traitlets.Int(2000, min=1)
+
+class CountPanel(Panel):
+    def __init__(self):
+        super().__init__(Counting())
+        self.total = ipywidgets.Label("nothing").add_class("total")
+        start = ipywidgets.Button(description="count")
+        start.on_click(lambda _: self.run(self.work, self.show, "counting"))
+        self.assemble(start, self.total)
+
+    def work(self, progress):
+        for step in range(self.state.steps):
+            progress(step, self.state.steps, "counting")
+            time.sleep(0.005)
+        if self.state.steps == 3:
+            raise ValueError("three is not a number of steps")
+        return self.state.steps
+
+    def show(self, steps):
+        self.total.value = f"{steps} steps"
+
+    def code_lines(self):
+        return [self.state.code()]
+
+panel = CountPanel()
+"""
+
+
+def test_work(notebook: Callable) -> None:
+    book = notebook(PANEL, "panel")
+    page = book.panel
+    page.get_by_role("button", name="count").click()
+    cancel = page.get_by_role("button", name="cancel")
+    expect(cancel).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    # Cells run meanwhile.
+    assert book.ask("panel.busy") is True
+    cancel.click()
+    expect(cancel).to_be_hidden()
+    assert book.ask("panel.busy") is False
+    expect(page.locator(".total")).to_have_text("nothing")
+    book.run("panel.state.steps = 5")
+    page.get_by_role("button", name="count").click()
+    expect(page.locator(".total")).to_have_text("5 steps")
+    expect(cancel).to_be_hidden()
+    book.run("panel.state.steps = 3")
+    page.get_by_role("button", name="count").click()
+    expect(page.get_by_role("alert")).to_have_text("three is not a number of steps")
+    book.run("panel.state.steps = 4")
+    page.get_by_role("button", name="count").click()
+    expect(page.locator(".total")).to_have_text("4 steps")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_code_is_shown_and_copied(notebook: Callable) -> None:
+    book = notebook(PANEL, "panel")
+    book.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    book.run("panel.state.steps = 7")
+    book.panel.get_by_text("Python for this").click()
+    expect(book.panel.locator(".calibkit-code pre")).to_have_text("count(steps=7)")
+    book.panel.get_by_role("button", name="copy", exact=True).click()
+    expect(book.panel.get_by_role("button", name="copied")).to_be_visible()
+    assert book.page.evaluate("() => navigator.clipboard.readText()") == "count(steps=7)"
