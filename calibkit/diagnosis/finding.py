@@ -187,14 +187,22 @@ class Diagnosis:
             return f"{self.subject}: nothing was tested."
         lines = [f"{self.subject}: {self._counts()}"]
         for verdict in VERDICTS[:-1]:
-            for finding in self.of(verdict):
-                told = f" ({finding.measured})" if finding.measured else ""
-                lines.append(f"  {verdict}: {finding.name} of {finding.where}{told}")
-                lines.append(f"    {' '.join(filter(None, (finding.cause, finding.advice)))}")
+            for cause, alike in self._by_cause(verdict).items():
+                names = ", ".join(
+                    f"{f.name} of {f.where}{f' ({f.measured})' if f.measured else ''}" for f in alike
+                )
+                lines += [f"  {verdict}: {names}", f"    {' '.join(filter(None, (cause, alike[0].advice)))}"]
         good = list(dict.fromkeys(finding.name for finding in self.of(OK)))
         if good:
             lines.append(f"  ok: {', '.join(good)}")
         return "\n".join(lines)
+
+    def _by_cause(self, verdict: str) -> dict[str, list[Finding]]:
+        """Findings with this verdict that have the same cause."""
+        found: dict[str, list[Finding]] = {}
+        for finding in self.of(verdict):
+            found.setdefault(finding.cause, []).append(finding)
+        return found
 
     def _counts(self) -> str:
         counts = [(verdict, len(self.of(verdict))) for verdict in VERDICTS]

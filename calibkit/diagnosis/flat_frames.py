@@ -133,6 +133,13 @@ def flat_dark(ev: Evidence) -> list[Finding]:
     name, flat, dark = "flat dark", ev.get("flat"), ev.get("flat dark")
     if flat is None:
         return [unclear(name, ev.where, "there is no flat.")]
+    match = ev.match
+    if match is not None and match.flat_dark is not None and match.flat_dark_scale is not None:
+        good = (
+            f"the flat darks are {seconds(match.flat_dark.exposure)} long; without their bias they are scaled by "
+            f"{match.flat_dark_scale:.3g}."
+        )
+        return [Finding(name, match.flat_dark.name, 1.0, 0.0, "× the flat's exposure", 1.0, OK, good, "")]
     if dark is None:
         return [*_refused(ev, name)] or [unclear(name, flat.name, "there is no flat dark.")]
     stated = dark.exposure / flat.exposure if flat.exposure > 0 else math.nan

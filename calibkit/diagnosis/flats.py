@@ -37,6 +37,8 @@ _LEAST_TILES, _LEAST_SPAN = 32, 0.02
 _LEAST_PATCHES = 4.0
 #: Structure of the sky that is let pass, over the flat's shading.
 _PLAIN = 0.25
+#: A mistake that leaves less than this share of the light is none to look for.
+_WORTH = 0.01
 _STRUCTURE = "the sky has structure of its own (nebula, moonlight, stars) that could as well be the flat's."
 _TELLS_MORE = "The fine pattern (flat correction) tells more."
 #: Share of the flat's shadows that may be missing in the light.
@@ -334,23 +336,20 @@ def _explained(ev: Evidence, offset: float, error: float, light: float) -> tuple
 
 
 def _candidates(ev: Evidence, light: float) -> list[tuple[float, str]]:
-    """Offsets that usual mistakes leave, with the mistake."""
+    """Offsets that usual mistakes leave, with the mistake; what was measured first."""
     found = []
-    bias = ev.bias_level
-    thermal = math.nan
-    if ev.thermal is not None and ev.thermal_is_free:
-        thermal = median_of(ev.get("dark").sky) - (0.0 if ev.get("dark").bias_subtracted else bias)
-    if math.isfinite(bias):
-        found += [
-            (-bias, "that is the bias: it was subtracted twice"),
-            (bias, "that is the bias: it is still in the light"),
-        ]
-    if math.isfinite(thermal) and abs(thermal) > 0:
+    bias, dark, share, level = ev.bias_level, ev.get("dark"), ev.dark_share, ev.flat_level
+    if dark is not None and ev.thermal_is_free:
+        thermal = median_of(dark.sky) - (0.0 if dark.bias_subtracted else bias)
+        if share is not None and share.value > 4 * share.error:
+            left = (share.value - ev.scale) * thermal
+            found.append((left, "that is what the dark leaves, being too strong or too weak"))
         found.append((thermal, "that is the dark current: no dark was subtracted"))
         found.append((-thermal, "that is the dark current: the dark was subtracted twice"))
-    level = ev.flat_level
-    if math.isfinite(bias) and level is not None and mean_of(level) > bias:
-        share = bias / mean_of(level)
-        found.append((-light * share, "the flat's bias is still in it"))
-        found.append((light * share, "the flat's bias was subtracted twice"))
-    return found
+    if math.isfinite(bias):
+        found.append((-bias, "that is the bias: it was subtracted twice"))
+        found.append((bias, "that is the bias: it is still in the light"))
+        if level is not None and mean_of(level) > bias:
+            found.append((-light * bias / mean_of(level), "the flat's bias is still in it"))
+            found.append((light * bias / mean_of(level), "the flat's bias was subtracted twice"))
+    return [(value, cause) for value, cause in found if abs(value) > _WORTH * abs(light)]

@@ -68,9 +68,18 @@ class Pattern:
         return 2 * self.scatter**4
 
     @cached_property
+    def apart(self) -> np.ndarray:
+        """Pixels with no hot one among their neighbours, without the rim of the tile."""
+        return around(self.values) - level_of(self.values) <= CLIP * self.scatter / np.float32(math.sqrt(8))
+
+    @cached_property
     def excess(self) -> np.ndarray:
-        """By how much pixels lie above the level of their tile, without the rim of the tile."""
-        return np.maximum(inner(self.values) - level_of(self.values), 0)
+        """By how much hot pixels lie above the level of their tile, without the rim of the tile; 0 for others.
+
+        It makes weights, which must not follow the noise of usual pixels: that would be in both halves' product.
+        """
+        over = inner(self.values) - level_of(self.values)
+        return np.where(over > CLIP * self.scatter, over, 0)
 
 
 @dataclass(frozen=True)
@@ -225,10 +234,11 @@ def dark_share(
     passed = passed * (len(given) // len(passed))
     a, b, middle = dark.passed
     scatter = spread_of(passed[0])
-    # A star covers its neighbours, a hot pixel is alone.
+    # A star covers its neighbours, a hot pixel is alone. Pixels beside a hot one would be taken for stars if noise is
+    # high, and kept if it is low: they are left out, by the dark alone.
     use = around(given[0]) - level_of(given[0]) <= CLIP * scatter / np.float32(math.sqrt(8))
     use &= (np.abs(middle) >= 3 * dark.scatter) | (np.abs(passed[0]) <= CLIP * scatter)
-    use &= np.isfinite(passed[0]) & np.isfinite(middle)
+    use &= np.isfinite(passed[0]) & np.isfinite(middle) & dark.apart
     if full is not None:
         use &= ~inner(full)
     total = usual(scatter) ** 2 + dark.excess

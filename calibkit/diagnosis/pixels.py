@@ -12,7 +12,7 @@ from calibkit.diagnosis.patterns import high_pass, inner, level_of, median_of, s
 from calibkit.flags import REPAIRED, usable
 
 #: Of a million pixels.
-_TOLERANCE, _GRAVE = 30.0, 150.0
+_TOLERANCE, _GRAVE = 50.0, 200.0
 #: A hot pixel stands out by so many sigma, and what is beside it by less than this share or so many sigma.
 _SIGMA, _SHARE, _BESIDE = 7.0, 0.25, 3.0
 #: calibkit's own limit for hot pixels in a dark: those are flagged and repaired.

@@ -20,10 +20,12 @@ from calibkit.diagnosis.patterns import (
 _GLOW, _GLOW_GRAVE = 15.0, 40.0
 #: The glow has to stand so many sigma above the noise of the dark's tiles.
 _GLOW_SEEN = 10.0
+#: An error from three values is too small by so much, as often as not.
+_FEW = 1.5
 #: Per cent by which the sky may differ from edge to edge.
 _GRADIENT, _GRADIENT_GRAVE = 25.0, 60.0
 #: Per cent of a dark's own level (or of its noise) by which it may be tilted.
-_LEAK, _LEAK_GRAVE = 30.0, 100.0
+_LEAK, _LEAK_GRAVE = 25.0, 80.0
 
 
 def amp_glow(ev: Evidence) -> list[Finding]:
@@ -69,7 +71,7 @@ def _glow_left(ev: Evidence, glow: np.ndarray) -> tuple[float, float]:
         left = _amount(sky, glow * weight)
         # The same shape mirrored into the other corners shows what the sky itself has of it.
         mirrored = [_amount(sky, shape * weight) for shape in (glow[::-1], glow[:, ::-1], glow[::-1, ::-1])]
-        found.append((left, math.sqrt(np.mean(np.square(mirrored)))))
+        found.append((left, _FEW * math.sqrt(np.mean(np.square(mirrored)))))
     if not found:
         return math.nan, math.nan
     value, error = np.array(found).T

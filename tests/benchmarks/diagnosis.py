@@ -1,6 +1,6 @@
 """Detection rate of every test of `calibkit.diagnose` against the strength of a simulated fault.
 
-``python tests/benchmarks/diagnosis.py [--runs 20] [--clean 60] [--fault NAME …] [--out table.md]``
+``python -m tests.benchmarks.diagnosis [--runs 20] [--clean 60] [--fault NAME …] [--out table.md]``
 
 Each fault is made at several strengths on several cameras and seeds. A run counts as detected when the test that
 the fault is for calls it suspect or a fault. Clean sessions, samples among them, tell how often any test at all
@@ -158,7 +158,12 @@ def calibrated(frames: Frames, **options: Any) -> xr.Dataset:
 def _clipped(setup: Setup, seed: int, strength: float) -> Frames:
     frames = frames_of(setup, seed)
     result = calibrated(frames)
-    sky, noise = float(result.signal.median()), float(np.sqrt(result.variance.median()))
+    period = setup.camera.cfa.period[0]
+    sites = [
+        result.isel(y=slice(i, None, period), x=slice(j, None, period)) for i, j in np.ndindex(period, period)
+    ]
+    sky = min(float(site.signal.median()) for site in sites)  # of the faintest colour
+    noise = float(np.sqrt(result.variance.median()))
     return {"result": result.assign(signal=result.signal.clip(min=sky - strength * noise))}
 
 
