@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from calibkit.stretch import Levels, picture
 from tests.browser.conftest import Notebook
@@ -26,7 +26,6 @@ panel = ComparePanel(before, after, curve="linear", levels=(1000, 5000, 0.5), af
 
 #: Colours at fractions (x, y) of the frame of the first picture, from its canvas.
 COLOURS = """(places) => {
-  const host = [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .calibkit-figure')].at(-1);
   const doc = Bokeh.documents.find((d) => d.roots().length && d.get_model_by_name('picture'));
   const plot = Bokeh.index.find_one(doc.get_model_by_name('picture'));
   const { left, top, width, height } = plot.frame.bbox;
@@ -118,6 +117,21 @@ def test_the_picture_is_the_data_the_right_way_up(panel: Panel) -> None:
         assert near(panel.colours((x, y))[0], grey(expected(*sensor_of(panel, x, y)) / 2))
     # Rows of a camera run downward.
     assert sensor_of(panel, 0.5, 0.1)[1] < sensor_of(panel, 0.5, 0.9)[1]
+
+
+def test_in_every_front_end(any_front_end: Callable[..., Page]) -> None:
+    page = any_front_end(FRAMES, "panel")
+    root = page.locator(".calibkit-figure")
+    expect(root.get_by_role("toolbar", name="View")).to_be_visible(timeout=60_000)
+    page.wait_for_function(f"() => ({COLOURS})([[0.6, 0.5]])[0].join() !== '255,255,255'")
+    split = page.evaluate(COLOURS, [[0.6, 0.5]])
+    root.press("1")
+    page.wait_for_function(f"(was) => ({COLOURS})([[0.6, 0.5]])[0][0] > was[0][0] + 10", arg=split)
+    root.press("b")
+    page.wait_for_function(f"(was) => ({COLOURS})([[0.6, 0.5]])[0][0] === was[0][0]", arg=split)
+    # The kernel answers: a click tells the values, the zoom brings another view.
+    page.locator(".bk-Figure .bk-events").first.click()
+    expect(page.locator(".ck-readout").last).to_contain_text("difference")
 
 
 def test_zoom_brings_sharp_data(panel: Panel) -> None:
