@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from calibkit.stretch import Levels, picture
-from tests.browser.conftest import Notebook
+from tests.browser.conftest import FRONT_ENDS, RUN_ALL, Notebook, write_notebook
 
 ROWS, COLUMNS = 1200, 1800
 #: Two frames whose every pixel tells where it is, with one hot pixel in the middle.
@@ -132,6 +133,24 @@ def test_in_every_front_end(any_front_end: Callable[..., Page]) -> None:
     # The kernel answers: a click tells the values, the zoom brings another view.
     page.locator(".bk-Figure .bk-events").first.click()
     expect(page.locator(".ck-readout").last).to_contain_text("difference")
+
+
+def test_a_reloaded_page_shows_the_panel_as_it_was(server: tuple[str, Path], browser: Browser) -> None:
+    page = browser.new_page()
+    name = write_notebook(server[1], "reloaded", (FRAMES, "panel"))
+    page.goto(server[0] + FRONT_ENDS["lab"].format(name))
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
+    page.evaluate(RUN_ALL)
+    root = page.locator(".calibkit-figure")
+    expect(root.get_by_role("toolbar", name="View")).to_be_visible(timeout=60_000)
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    root.press("2")
+    pressed = root.get_by_role("button", name="after", exact=True, pressed=True)
+    expect(pressed).to_be_visible()
+    page.reload()
+    expect(pressed).to_be_visible(timeout=60_000)
+    page.wait_for_function(f"() => ({COLOURS})([[0.5, 0.5]])[0].join() !== '255,255,255'")
+    page.close()
 
 
 def test_zoom_brings_sharp_data(panel: Panel) -> None:
