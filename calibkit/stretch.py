@@ -166,9 +166,9 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     values = values[np.isfinite(values)]
     if values.size == 0:
         return Levels(0.0, 1.0)
-    low, high, most = (float(q) for q in np.percentile(values, (0.0, 99.5, 99.98)))
+    high, most = (float(q) for q in np.percentile(values, (99.5, 99.98)))
     median, sigma = _centre_and_sigma(values)
-    black = max(low, median + SHADOWS * sigma) if sigma else low
+    black = median + SHADOWS * sigma
     white = max(high, min(median + 12.0 * sigma, most)) if curve == "linear" else most
     if not white > black:  # all pixels are alike
         reach = max(abs(median) * 1e-3, 1e-6)
@@ -355,12 +355,21 @@ def picture(
 
 
 def _centre_and_sigma(values: np.ndarray) -> tuple[float, float]:
-    """Median and robust standard deviation of the finite values, (0, 0) where there are none."""
+    """Median and robust standard deviation of the finite values, (0, 0) where there are none.
+
+    Where more than half of the values are one number (frames scaled to few steps) the spread is that of the
+    middle 68 %, 95 % or 99 % of them, whichever is the first that is not zero.
+    """
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 0.0
     centre = float(np.median(values))
-    return centre, _MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
+    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
+    for tail, width in ((16.0, 2.0), (2.5, 4.0), (0.5, 5.2)):
+        if sigma == 0.0:
+            low, high = np.percentile(values, (tail, 100.0 - tail))
+            sigma = float(high - low) / width
+    return centre, sigma
 
 
 def _check_midtone(midtone: float) -> None:

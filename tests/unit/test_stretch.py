@@ -61,6 +61,14 @@ def test_the_background_is_a_quarter_bright_and_not_clipped(sky: np.ndarray, cur
     assert (sky >= levels.white).mean() <= 0.0003
 
 
+def test_a_frame_of_few_steps_is_not_black(sky: np.ndarray) -> None:
+    """Scaled to 8 bits the sky is one number, and its noise almost gone."""
+    few = np.floor(sky / 400)
+    levels = auto_levels(few, curve="mtf")
+    assert levels.black < np.median(few)
+    np.testing.assert_allclose(stretch([np.median(few)], *levels, curve="mtf"), 0.25, atol=0.01)
+
+
 def test_linear_levels(sky: np.ndarray) -> None:
     levels = auto_levels(sky, curve="linear")
     assert levels.midtone == 0.5
