@@ -351,7 +351,9 @@ def picture(
     nothing = np.isnan(shades).any(axis=0)
     steps = np.round(255.0 * np.nan_to_num(shades)).astype(np.uint8)
     rgb = colours(palette)[steps[0]] if len(planes) == 1 else np.moveaxis(steps, 0, -1)
-    return np.dstack([rgb, np.where(nothing, 0, 255).astype(np.uint8)])
+    rgba = np.dstack([rgb, np.full(nothing.shape, 255, np.uint8)])
+    rgba[nothing] = 0
+    return rgba
 
 
 def _centre_and_sigma(values: np.ndarray) -> tuple[float, float]:
