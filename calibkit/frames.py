@@ -138,8 +138,9 @@ def _listed(paths: PathLike | Sequence[PathLike]) -> list[Path]:
 
 def _lazy_array(stack: StackSource, *, period: int) -> da.Array:
     count, height, width = stack.shape
-    # Work on a frame holds about 16 bytes a pixel: data, signal, variance, flags and what is in between.
-    rows = band_rows(height, width, bytes_per_pixel=16, multiple=period)
+    # Work on a frame holds about 16 bytes a pixel: data, signal, variance, flags and what is in between. To combine
+    # calibrated frames takes a band of all of them at once.
+    rows = band_rows(height, width, bytes_per_pixel=max(16, 5 * count), multiple=period)
     edges = [*range(0, height, rows), height]
     name = f"frames-{uuid.uuid4().hex}"
     graph: dict[object, object] = {
