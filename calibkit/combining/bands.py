@@ -140,9 +140,11 @@ class BandCombiner:
         complete = missing == 0
         if complete:
             count[:size] = plan.n_frames
-        simple = complete and not rejecting and plan.method in ("mean", "sum")
-        only_middle = complete and not rejecting and plan.method == "median"
-        if not simple:
+        plain = complete and not rejecting
+        saturates = np.isfinite(plan.saturation)
+        unsorted = plain and plan.method in ("mean", "sum") and not saturates
+        if not unsorted:
+            only_middle = plain and plan.method in ("mean", "sum", "median")
             steps = work.middle_steps if only_middle else work.steps
             sorting.sort_samples(x, x_offset, size, steps, work.block, work.s)
         if not complete:
@@ -189,7 +191,7 @@ class BandCombiner:
         )
         if flags is not None:
             stacking.common_flags(flags, offset, size, work.state, out["flags"], offset)
-        if plan.saturation == plan.saturation and not simple:
+        if saturates:
             self._flag_saturated(size, offset, out)
         if not complete:
             self._fill_empty(values, flags, channel, offset, size, out)

@@ -140,10 +140,11 @@ class TestMissing:
         assert np.isnan(result.variance.values[[1, 2], [1, 2]]).all()
 
     @pytest.mark.parametrize("lost", [2, 6, 12])
-    def test_saturated_where_at_least_half_of_the_samples_are(self, lost: int) -> None:
+    @pytest.mark.parametrize("method", ["mean", "median", "maximum"])
+    def test_saturated_where_at_least_half_of_the_samples_are(self, lost: int, method: str) -> None:
         stack = make_stack(saturation=4000.0)
         stack[:lost, 3, 3] = 4095.0
-        result = combine(stack, reject="none", method="median")
+        result = combine(stack, reject="none", method=method)
         assert bool(int(result.flags[3, 3]) & flags.SATURATED) == (lost >= 6)
         assert int((result.flags != 0).sum()) == (lost >= 6)
 
