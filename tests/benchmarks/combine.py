@@ -145,7 +145,7 @@ def measure(peer: str, task: str, folder: Path) -> tuple[float, float, float]:
         return _siril(task, folder)
     command = [sys.executable, "-m", "tests.benchmarks.combine", "--one", peer, task, "--folder", str(folder)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    seconds, memory, processors = map(float, out.split())
+    seconds, memory, processors = map(float, out.splitlines()[-1].split())
     return seconds, memory, processors
 
 
