@@ -126,7 +126,9 @@ def temperature_drift(ev: Evidence) -> list[Finding]:
         sample = ev.get(role)
         if sample is not None and sample.raw:
             found += _drift(ev, role, sample)
-    return found or [unclear("temperature drift", ev.where, "there are no single lights or darks.", unit="°C")]
+    return found or [
+        unclear("temperature drift", ev.where, "there are no single lights or darks.", unit="°C")
+    ]
 
 
 def _drift(ev: Evidence, role: str, sample: Sample) -> list[Finding]:

@@ -100,21 +100,19 @@ def _part(data: Data, reference: Data, role: str) -> Data:
     if pattern_of(data).text != pattern_of(reference).text:
         msg = f"its colour pattern is {pattern_of(data)}, the others' {pattern_of(reference)}"
         raise MismatchError(msg)
+    if _same_place(data, reference):
+        return data  # untouched, so that its reader stays known
     if isinstance(data, xr.Dataset):
-        if all(
-            data.sizes[d] == reference.sizes[d] and data[d].equals(reference[d])
-            for d in ("y", "x")
-            if d in data.coords
-        ):
-            return data
         keep = ["signal", *(name for name in ("variance", "flags") if name in data)]
         return cover(data[keep], _one(reference), role)
-    same = all(data.sizes[d] == reference.sizes[d] for d in ("y", "x"))
-    if same and all(
-        data[d].equals(reference[d]) for d in ("y", "x") if d in data.coords and d in reference.coords
-    ):
-        return data  # untouched, so that its reader stays known
     return cover(data.to_dataset(name="signal"), _one(reference), role)["signal"].assign_attrs(data.attrs)
+
+
+def _same_place(data: Data, reference: Data) -> bool:
+    """Whether both have the same sensor pixels."""
+    known = [dim for dim in ("y", "x") if dim in data.coords and dim in reference.coords]
+    sizes = all(data.sizes[dim] == reference.sizes[dim] for dim in ("y", "x"))
+    return sizes and all(data[dim].equals(reference[dim]) for dim in known)
 
 
 def _one(frame: Data) -> xr.DataArray:

@@ -11,6 +11,8 @@ from calibkit.diagnosis.finding import FAULT, OK, Finding, judged, unclear
 from calibkit.diagnosis.patterns import kept_median, mean_of, median_of
 from calibkit.diagnosis.sampling import Sample
 from calibkit.meta import known
+from calibkit.session.clusters import by_tolerance
+from calibkit.session.tolerances import Tolerances
 from calibkit.session.wording import listed, number, plural
 
 #: A frame is odd whose level is off by so many times the usual scatter of its set.
@@ -19,6 +21,8 @@ _ODD_SIGMA = 6.0
 _LEVEL, _LEVEL_GRAVE = 10.0, 30.0
 _OFFSET, _OFFSET_GRAVE = 50.0, 200.0
 _LEAST = 4
+#: Gains that agree to this fraction are one, as in sessions.
+_ALIKE = Tolerances().gain_fraction
 
 
 def mixed_settings(ev: Evidence) -> list[Finding]:
@@ -39,9 +43,9 @@ def _settings(sample: Sample) -> dict[str, set[object]]:
     """What the headers say, property → values."""
     found: dict[str, set[object]] = {}
     for fact, words in (("gain_setting", "gain/ISO"), ("gain", "gain in e⁻/ADU")):
-        values = {round(float(v), 4) for v in np.asarray(sample.facts(fact), float) if known(v)}
+        values = sorted({float(v) for v in np.asarray(sample.facts(fact), float) if known(v)})
         if values:
-            found[words] = values
+            found[words] = {values[part[0]] for part in by_tolerance(values, lambda v: _ALIKE * v)}
     binning = sample.data.attrs.get("binning")
     if binning:
         found["binning"] = {tuple(int(v) for v in binning)}
@@ -72,13 +76,19 @@ def _between(ev: Evidence) -> list[Finding]:
         for words in have.keys() & want.keys():
             if words == "gain in e⁻/ADU" and "gain/ISO" in have.keys() & want.keys():
                 continue
-            if not have[words] & want[words]:
+            if not any(_alike(a, b) for a in have[words] for b in want[words]):
                 cause = f"{words} {_listed(have[words])}, the lights have {_listed(want[words])}."
                 advice = "Take calibration frames with the lights' own setting."
                 found.append(
                     Finding("mixed settings", sample.name, 2, 0.0, "settings", 1, FAULT, cause, advice)
                 )
     return found
+
+
+def _alike(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=_ALIKE)
+    return a == b
 
 
 def _refused(ev: Evidence) -> list[Finding]:

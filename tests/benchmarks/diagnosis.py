@@ -162,8 +162,8 @@ def _clipped(setup: Setup, seed: int, strength: float) -> Frames:
     sites = [
         result.isel(y=slice(i, None, period), x=slice(j, None, period)) for i, j in np.ndindex(period, period)
     ]
-    sky = min(float(site.signal.median()) for site in sites)  # of the faintest colour
-    noise = float(np.sqrt(result.variance.median()))
+    faint = min(sites, key=lambda site: float(site.signal.median()))  # the faintest colour decides
+    sky, noise = float(faint.signal.median()), float(np.sqrt(faint.variance.median()))
     return {"result": result.assign(signal=result.signal.clip(min=sky - strength * noise))}
 
 
