@@ -48,6 +48,9 @@ _PUBLIC = {
         "white_balance",
     ),
     "io.save": ("open_result", "save"),
+    "images": ("open_image",),
+    "comparing": ("difference",),
+    "view": ("view_of",),
     "diagnosis": ("Diagnosis", "Finding", "diagnose"),
     "pipeline": ("calibrate_session",),
     "simulate": (

@@ -85,9 +85,9 @@ class ComparePanel(Panel):
             for name, image in zip(("before", "after"), self._inputs, strict=True)
             if isinstance(image, str | os.PathLike)
         ]
-        lines = ["from calibkit.comparing import difference", "from calibkit.panels import ComparePanel"]
+        lines = ["from calibkit import difference", "from calibkit.panels import ComparePanel"]
         if loads:
-            lines.append("from calibkit.images import open_image")
+            lines.append("from calibkit import open_image")
         region = "" if self.state.region is None else f", region={self.state.region!r}"
         return [
             *lines,
