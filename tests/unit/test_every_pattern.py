@@ -472,11 +472,12 @@ WORK: dict[str, tuple[Callable[[Scene], None], dict[str, str]]] = {
     "diagnose": (diagnose, {}),
     "calibrate_session": (session, {}),
 }
-#: Public functions that are given no frames, or whose frames every row of the table uses.
+#: Public functions that are given no frames, whose frames every row uses, or that their own files test so.
 ELSEWHERE = {
     *("can_reject", "fit_dark_current", "plan_exposures"),
     *("open_stack", "scan", "open_result", "sample_session"),
     *("simulate_frame", "simulate_stack", "write_session", "truth", "session_truth"),
+    *("open_image", "difference", "view_of"),
 }
 
 
