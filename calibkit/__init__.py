@@ -21,12 +21,12 @@ _PUBLIC = {
     "calibration": ("calibrate",),
     "noise": ("dark_rate", "measure_gain", "measure_read_noise"),
     "ledger": ("noise_ledger", "plan_exposures"),
-    "darkscale": ("measure_dark_scale",),
-    "shrunkendark": ("shrink_dark",),
-    "darkcurrent": ("fit_dark_current",),
-    "warming": ("measure_warming",),
-    "overscan": ("subtract_overscan",),
-    "syntheticbias": ("make_synthetic_bias",),
+    "dark.scale": ("measure_dark_scale",),
+    "dark.shrunken": ("shrink_dark",),
+    "dark.current": ("fit_dark_current",),
+    "dark.warming": ("measure_warming",),
+    "bias.overscan": ("subtract_overscan",),
+    "bias.synthetic": ("make_synthetic_bias",),
     "sensor": (
         "SensorProfile",
         "find_unstable_pixels",
@@ -35,7 +35,7 @@ _PUBLIC = {
         "measure_photon_transfer",
         "measure_sensor",
     ),
-    "interference": ("find_interference", "line_structure"),
+    "bias.interference": ("find_interference", "line_structure"),
     "defects": ("DefectMap", "find_defects", "repair"),
     "cosmicrays": ("find_cosmic_rays",),
     "colour": (
@@ -48,9 +48,9 @@ _PUBLIC = {
         "white_balance",
     ),
     "io.save": ("open_result", "save"),
-    "images": ("open_image",),
-    "comparing": ("difference",),
-    "view": ("view_of",),
+    "display.images": ("open_image",),
+    "display.comparing": ("difference",),
+    "display.view": ("view_of",),
     "diagnosis": ("Diagnosis", "Finding", "diagnose"),
     "pipeline": ("calibrate_session",),
     "simulate": (
@@ -76,7 +76,7 @@ _PUBLIC = {
         "SettingError",
     ),
 }
-_SUBMODULES = ("flags", "panels", "simulate", "state", "view", "stretch")
+_SUBMODULES = ("flags", "panels", "simulate", "state", "display")
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [name for names in _PUBLIC.values() for name in names]

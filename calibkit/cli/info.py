@@ -55,7 +55,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Show every file."""
-    from calibkit.images import open_image
+    from calibkit.display.images import open_image
 
     for name in args.files:
         path = Path(name).expanduser()

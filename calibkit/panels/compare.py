@@ -9,14 +9,14 @@ from typing import Any
 import traitlets
 import xarray as xr
 
-from calibkit.comparing import difference
+from calibkit.display.comparing import difference
+from calibkit.display.images import Image
+from calibkit.display.view import FrameView
 from calibkit.errors import SettingError
-from calibkit.images import Image
 from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.image_view import ImageView
 from calibkit.state import CompareState
-from calibkit.view import FrameView
 
 
 class ComparePanel(Panel):
@@ -98,7 +98,7 @@ class ComparePanel(Panel):
         ]
 
     def compute(self) -> xr.DataArray:
-        """After − before in the region that is seen, float32; see `calibkit.comparing.difference`."""
+        """After − before in the region that is seen, float32; see `calibkit.display.comparing.difference`."""
         return difference(*(frame.image for frame in self.view.frames), region=self.state.region).load()
 
     def describe(self) -> str:

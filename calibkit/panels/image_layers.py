@@ -7,9 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from calibkit.display.stretch import (
+    CURVES,
+    Levels,
+    auto_levels,
+    balance,
+    difference_levels,
+    histogram,
+    quantiles,
+)
+from calibkit.display.view import FrameView
 from calibkit.panels.image_plots import LevelsPlot, unit
-from calibkit.stretch import CURVES, Levels, auto_levels, balance, difference_levels, histogram, quantiles
-from calibkit.view import FrameView
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The image viewer of every panel: one frame, or two compared, at any size, never more than the screen shows.
 
-Python sends a view of what is visible (`calibkit.view`) as 16-bit codes (`calibkit.codes`), again after each
+Python sends a view of what is visible (`calibkit.display.view`) as 16-bit codes (`calibkit.display.codes`), again after each
 zoom. Everything else happens on the page (``image_view.js``): stretch, split, blink, difference and read-out
 move pixels without asking the kernel. Exact values, with their noise and flags, come from Python on a click.
 
@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from calibkit.codes import encode
+from calibkit.display.codes import encode
+from calibkit.display.images import Image
+from calibkit.display.stretch import CURVES, PALETTES, Levels, colours, picture
+from calibkit.display.view import MOSAIC, FrameView, View
 from calibkit.errors import SettingError
-from calibkit.images import Image
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_layers import Layer
 from calibkit.panels.image_plots import levels_plots, number, pictures, unit
 from calibkit.state import ViewState
-from calibkit.stretch import CURVES, PALETTES, Levels, colours, picture
-from calibkit.view import MOSAIC, FrameView, View
 
 #: A value is written into its pixel once this many screen pixels are there for it.
 NUMBERS_FROM = 40

@@ -14,13 +14,13 @@ from bokeh.models import Range1d
 from bokeh.resources import Resources
 
 from calibkit import __version__
+from calibkit.display.view import FrameView
 from calibkit.errors import CalibkitError
 from calibkit.pipeline.result import FAILED, LightRow, MasterRow, RunResult
 from calibkit.pipeline.store import write_whole
 from calibkit.progress import Progress, silent
 from calibkit.report.pictures import frame_picture, histogram, noise_figure, unit_text, view_of_result
 from calibkit.session.table import group_table, match_rows
-from calibkit.view import FrameView
 
 _HERE = Path(__file__).parent
 #: Masters that get pictures; a session with more lists the others in the table.

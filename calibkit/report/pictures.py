@@ -23,9 +23,9 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from PIL import Image
 
+from calibkit.display.stretch import Levels, auto_levels, picture
+from calibkit.display.view import COLOUR, MOSAIC, FrameView
 from calibkit.pipeline.result import LightRow
-from calibkit.stretch import Levels, auto_levels, picture
-from calibkit.view import COLOUR, MOSAIC, FrameView
 
 #: Okabe & Ito (2008): told apart with any kind of colour vision, and by their dashes without any.
 CHANNEL_COLOURS = {

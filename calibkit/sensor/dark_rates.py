@@ -12,7 +12,7 @@ import xarray as xr
 from calibkit.calibration.checks import check_frame, check_size
 from calibkit.calibration.levels import channel_values, per_channel
 from calibkit.cfa import channel_index
-from calibkit.darkcurrent import BOLTZMANN, DarkCurrent, fit_dark_current
+from calibkit.dark.current import BOLTZMANN, DarkCurrent, fit_dark_current
 from calibkit.errors import MismatchError
 from calibkit.noise import Measurement
 from calibkit.progress import Progress, silent

@@ -15,7 +15,7 @@ import xarray as xr
 
 import calibkit
 from calibkit.cfa.pattern import Pattern
-from calibkit.darkcurrent import DarkCurrent
+from calibkit.dark.current import DarkCurrent
 from calibkit.errors import FrameFileError, MismatchError, SettingError
 from calibkit.io.atomic import part_file
 from calibkit.meta import known

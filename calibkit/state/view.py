@@ -7,9 +7,9 @@ from typing import Any
 
 import traitlets
 
+from calibkit.display.stretch import CURVES, PALETTES
+from calibkit.display.view import MOSAIC
 from calibkit.state.base import State
-from calibkit.stretch import CURVES, PALETTES
-from calibkit.view import MOSAIC
 
 MODES = ("before", "after", "split", "side by side", "difference")
 
@@ -58,7 +58,7 @@ class ViewState(State):
         What a block of pixels is shown by.
     curve : {"linear", "asinh", "mtf"}
     palette : str
-        One of `calibkit.stretch.PALETTES`.
+        One of `calibkit.display.stretch.PALETTES`.
     levels : tuple of float or None
         (black, white, midtone) in the image's unit; None: automatic.
     mark_clipped : bool

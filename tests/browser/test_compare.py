@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from calibkit.stretch import Levels, picture
+from calibkit.display.stretch import Levels, picture
 from tests.browser.conftest import FRONT_ENDS, RUN_ALL, Notebook, write_notebook
 
 ROWS, COLUMNS = 1200, 1800

@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser
 
 import calibkit
-from calibkit.codes import encode
+from calibkit.display.codes import encode
+from calibkit.display.stretch import CURVES, PALETTES, Levels, colours, picture, quantiles, stretch
 from calibkit.panels.image_plots import number
-from calibkit.stretch import CURVES, PALETTES, Levels, colours, picture, quantiles, stretch
 
 SCRIPT = (Path(calibkit.__file__).parent / "panels" / "pixels.js").read_text(encoding="utf-8")
 

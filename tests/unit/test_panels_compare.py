@@ -13,10 +13,10 @@ import xarray as xr
 from PIL import Image as Pictures
 
 from calibkit import flags
-from calibkit.comparing import difference
+from calibkit.display.comparing import difference
+from calibkit.display.stretch import Levels, stretch
 from calibkit.errors import MismatchError, SettingError
 from calibkit.panels import ComparePanel, ImageView
-from calibkit.stretch import Levels, stretch
 from tests.unit.test_panels_figure import Page
 
 

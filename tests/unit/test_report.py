@@ -13,11 +13,11 @@ import xarray as xr
 from astropy.io import fits
 
 import calibkit
+from calibkit.display.view import FrameView
 from calibkit.errors import OutputError
 from calibkit.pipeline import LightRow, RunResult
 from calibkit.report import write_report
 from calibkit.report.pictures import frame_picture, histogram, noise_figure
-from calibkit.view import FrameView
 
 NASTY = "<script>alert(1)</script>&\"'"
 

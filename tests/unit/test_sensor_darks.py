@@ -12,7 +12,7 @@ import xarray as xr
 
 import calibkit
 from calibkit import Camera, Lamp, Optics, simulate_stack
-from calibkit.darkcurrent import BOLTZMANN
+from calibkit.dark.current import BOLTZMANN
 from calibkit.errors import CalibkitError, MismatchError, SettingError
 from calibkit.flags import UNSTABLE
 from calibkit.simulate.detector import Detector

@@ -7,10 +7,10 @@ import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibkit.blocks import MOSAIC
+from calibkit.display.blocks import MOSAIC
+from calibkit.display.stretch import CURVES, PALETTES
 from calibkit.state import CompareState, State, ViewState
 from calibkit.state.view import MODES
-from calibkit.stretch import CURVES, PALETTES
 
 
 @pytest.mark.parametrize("make", [State, ViewState, CompareState])

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from calibkit.cfa import pattern_of
+from calibkit.display.images import Image, signal_of
+from calibkit.display.view import Region
 from calibkit.errors import MismatchError
-from calibkit.images import Image, signal_of
-from calibkit.view import Region
 
 
 def difference(before: Image, after: Image, *, region: Region | None = None) -> xr.DataArray:

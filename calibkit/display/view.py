@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from calibkit.blocks import (
+from calibkit.cfa import pattern_of
+from calibkit.display.blocks import (
     COLOUR,
     MOSAIC,
     Grid,
@@ -30,10 +31,9 @@ from calibkit.blocks import (
     planes_of,
     reduce_pixels,
 )
-from calibkit.cfa import pattern_of
+from calibkit.display.images import Image, grid_of, parts_of
 from calibkit.errors import SettingError
 from calibkit.flags import flag_names
-from calibkit.images import Image, grid_of, parts_of
 from calibkit.memory import memory_limit
 
 __all__ = ["COLOUR", "MOSAIC", "FrameView", "Region", "View", "view_of"]

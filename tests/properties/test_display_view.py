@@ -10,9 +10,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibkit.blocks import planes_of
-from calibkit.codes import NO_VALUE, encode
-from calibkit.view import FrameView
+from calibkit.display.blocks import planes_of
+from calibkit.display.codes import NO_VALUE, encode
+from calibkit.display.view import FrameView
 
 PATTERNS = ("", "RGGB", "GBRG", "GMYC", "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG")
 

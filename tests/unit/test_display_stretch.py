@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibkit.errors import SettingError
-from calibkit.stretch import (
+from calibkit.display.stretch import (
     PALETTES,
     Levels,
     asinh_curve,
@@ -20,6 +19,7 @@ from calibkit.stretch import (
     quantiles,
     stretch,
 )
+from calibkit.errors import SettingError
 
 
 @pytest.mark.parametrize("midtone", [0.001, 0.05, 0.3, 0.5])

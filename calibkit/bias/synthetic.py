@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
+from calibkit.bias.interference import LineStructure, line_structure
 from calibkit.calibration.levels import channel_levels
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
 from calibkit.errors import SettingError
 from calibkit.flags import usable
-from calibkit.interference import LineStructure, line_structure
 from calibkit.masters import master_bias
 
 MODELS = ("auto", "constant", "rows", "columns", "rows and columns")

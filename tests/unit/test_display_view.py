@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from calibkit import flags
+from calibkit.display.view import FrameView, View, view_of
 from calibkit.errors import SettingError
-from calibkit.view import FrameView, View, view_of
 
 
 def frame(pixels: np.ndarray, **attrs: object) -> xr.DataArray:

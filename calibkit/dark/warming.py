@@ -12,9 +12,9 @@ import xarray as xr
 
 from calibkit.calibration.checks import check_camera, check_frame, check_master, cover, values_of
 from calibkit.cfa import channel_index
+from calibkit.dark.hot_pixels import LEAST, LIGHT_SIGMA, SIGMA, HotPixels, fit_strength, too_few, watch
 from calibkit.defects.defect_map import DefectMap
 from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
-from calibkit.hotpixels import LEAST, LIGHT_SIGMA, SIGMA, HotPixels, fit_strength, too_few, watch
 from calibkit.meta import frame_value
 from calibkit.progress import Progress, silent
 

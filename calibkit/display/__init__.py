@@ -1,0 +1,1 @@
+"""What is shown of a large frame: which part, in how many values, how bright, and beside what."""
