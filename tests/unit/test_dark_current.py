@@ -10,6 +10,7 @@ import pytest
 from scipy import optimize
 
 import calibkit
+from calibkit.dark import current
 from calibkit.errors import SettingError
 
 

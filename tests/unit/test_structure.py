@@ -113,7 +113,18 @@ def test_files_are_short() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = ["xarray", "pandas", "numba", "dask", "scipy", "astropy", "bokeh", "ipywidgets", "anywidget", "rawpy"]
+    heavy = [
+        "xarray",
+        "pandas",
+        "numba",
+        "dask",
+        "scipy",
+        "astropy",
+        "bokeh",
+        "ipywidgets",
+        "anywidget",
+        "rawpy",
+    ]
     code = f"import sys, calibkit; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
@@ -126,7 +137,9 @@ def test_widgets_stay_out_of_the_science(tmp_path: Path) -> None:
         f"for name in {names!r}: importlib.import_module('calibkit.' + name)\n"
         "print([m for m in ('ipywidgets', 'anywidget', 'IPython') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert out.stdout.strip() == "[]"
 
 
