@@ -19,7 +19,7 @@ _PUBLIC = {
     "combining": ("can_reject", "combine"),
     "masters": ("constant_bias", "master_bias", "master_dark", "master_flat"),
     "calibration": ("calibrate",),
-    "noise": ("dark_rate", "measure_gain", "measure_read_noise"),
+    "noise": ("measure_gain", "measure_read_noise"),
     "ledger": ("noise_ledger", "plan_exposures"),
     "dark.scale": ("measure_dark_scale",),
     "dark.shrunken": ("shrink_dark",),
@@ -41,12 +41,15 @@ _PUBLIC = {
     "colour": (
         "channel_worth",
         "colour_matrix",
+        "combine_channels",
         "convert_too_early",
         "debayer",
         "extract_line",
         "lamp_colour",
+        "neutralise_background",
         "white_balance",
     ),
+    "brightness": ("hyperbolic_curve", "save_picture", "stretch_picture"),
     "io.save": ("open_result", "save"),
     "display.images": ("open_image",),
     "display.comparing": ("difference",),
@@ -76,7 +79,7 @@ _PUBLIC = {
         "SettingError",
     ),
 }
-_SUBMODULES = ("flags", "panels", "simulate", "state", "display")
+_SUBMODULES = ("flags", "panels", "simulate", "state", "display", "teach")
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [name for names in _PUBLIC.values() for name in names]

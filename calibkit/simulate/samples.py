@@ -232,8 +232,38 @@ def sample_session(
         msg = f"sample session {name!r}: allowed are {', '.join(map(repr, SAMPLES))}"
         raise SettingError(msg)
     night = SAMPLES[name](tuple(int(n) for n in shape))
+    kept = f"{name}-{shape[1]}x{shape[0]}".replace(" ", "-")
+    return keep_night(kept, night, folder=folder, progress=progress)
+
+
+def keep_night(
+    name: str, night: Night, *, folder: str | os.PathLike[str] | None = None, progress: Progress = silent
+) -> Path:
+    """The folder of *night*, written when it is first asked for and kept.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder in the user's cache.
+    night : Night
+        What is in it.
+    folder : path, optional
+        Where to put it instead.
+    progress : callable
+        Called as ``progress(done, total, what)``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        The frames cannot be written.
+    """
     own = folder is None
-    place = _cache() / f"{name}-{shape[1]}x{shape[0]}-v{_VERSION}".replace(" ", "-") if own else Path(folder)
+    place = _cache() / f"{name}-v{_VERSION}" if own else Path(folder)
     parts = {"optics": night.optics, "sky": night.sky, "lamp": night.lamp, "seed": night.seed}
     if is_written(place, night.camera, night.frames, **parts):
         return place
