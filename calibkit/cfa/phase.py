@@ -44,8 +44,13 @@ def pattern_of(obj: xr.DataArray | xr.Dataset) -> Pattern:
     return Pattern(text or "")
 
 
-def origin(obj: xr.DataArray | xr.Dataset, pattern: Pattern | None = None) -> tuple[int, int]:
+def origin(
+    obj: xr.DataArray | xr.Dataset, pattern: Pattern | None = None, *, spaced: bool = False
+) -> tuple[int, int]:
     """Sensor pixel (y, x) of the first row and column of *obj*.
+
+    *spaced* allows rows and columns that lie a whole number of cells and one pixel apart, as in a sample of
+    `calibkit.display.sampling`: the filters of such a lattice follow each other as on the sensor.
 
     Raises
     ------
@@ -61,13 +66,13 @@ def origin(obj: xr.DataArray | xr.Dataset, pattern: Pattern | None = None) -> tu
             raise SettingError(msg)
         values = obj.coords[dim].values if dim in obj.coords else None
         if not pattern.is_mono:
-            _check(dim, values, pattern)
+            _check(dim, values, pattern, spaced=spaced)
         known = values is not None and values.size and values.dtype.kind in "iuf"
         found.append(int(values[0]) if known else 0)
     return found[0], found[1]
 
 
-def _check(dim: str, values: np.ndarray | None, pattern: Pattern) -> None:
+def _check(dim: str, values: np.ndarray | None, pattern: Pattern, *, spaced: bool) -> None:
     if values is None:
         msg = (
             f"pattern {pattern}: which filter is on which pixel is not known, because there is no coordinate "
@@ -77,7 +82,9 @@ def _check(dim: str, values: np.ndarray | None, pattern: Pattern) -> None:
     whole = values.dtype.kind in "iu" or (
         values.dtype.kind == "f" and bool((values == np.floor(values)).all())
     )
-    if not whole or (values.size > 1 and not bool((np.diff(values.astype(np.int64)) == 1).all())):
+    steps = np.unique(np.diff(values.astype(np.int64))) if whole else np.zeros(1)
+    period = pattern.period["yx".index(dim)] if spaced else np.iinfo(np.int64).max
+    if steps.size and not (steps.size == 1 and steps[0] > 0 and steps[0] % period == 1 % period):
         msg = (
             f"pattern {pattern}: the coordinate {dim!r} must number consecutive sensor pixels, so that every "
             f"pixel's filter is known; found {np.array2string(values, threshold=6, edgeitems=3)}. "
@@ -103,7 +110,8 @@ def channel_index(obj: xr.DataArray | xr.Dataset) -> tuple[np.ndarray, tuple[str
     Raises
     ------
     SettingError
-        If ``y`` or ``x`` do not number consecutive sensor pixels (a mono frame may have any).
+        If ``y`` or ``x`` do not number consecutive sensor pixels, or pixels of a regular sample whose filters follow
+        each other as on the sensor (a mono frame may have any).
 
     Examples
     --------
@@ -114,5 +122,5 @@ def channel_index(obj: xr.DataArray | xr.Dataset) -> tuple[np.ndarray, tuple[str
            [0, 1]], dtype=uint8), ('R', 'G1', 'G2', 'B'))
     """
     pattern = pattern_of(obj)
-    y0, x0 = origin(obj, pattern)
+    y0, x0 = origin(obj, pattern, spaced=True)
     return np.roll(pattern.index, (-y0, -x0), (0, 1)), pattern.channels

@@ -88,7 +88,8 @@ def signal_of(image: Image) -> xr.DataArray:
 def grid_of(signal: xr.DataArray, pattern: Pattern) -> tuple[tuple[int, int], tuple[float, float], float]:
     """Where pixels lie: first grid position (y, x), sensor position of grid 0, sensor pixels per grid step.
 
-    One plane of a colour sensor goes by steps of two sensor pixels, any other frame by one.
+    One plane of a colour sensor goes by steps of two sensor pixels, a sample of a frame by its own, any other frame
+    by one. The filter of grid position n is that of sensor pixel n.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def grid_of(signal: xr.DataArray, pattern: Pattern) -> tuple[tuple[int, int], tu
         The coordinates are not even, or not equal in both directions.
     """
     if not pattern.is_mono:
-        return origin(signal, pattern), (0.0, 0.0), 1.0
+        origin(signal, pattern, spaced=True)
     steps, firsts = [], []
     for dim in ("y", "x"):
         values = signal.coords[dim].values.astype(float)
@@ -110,6 +111,9 @@ def grid_of(signal: xr.DataArray, pattern: Pattern) -> tuple[tuple[int, int], tu
     if not all(math.isclose(other, step) for other in steps):
         msg = f"pixels must be square to be shown: y goes by {steps[0]:g} and x by {steps[1]:g} sensor pixels"
         raise SettingError(msg)
-    numbers = [math.floor(first / step) for first in firsts]
+    if pattern.is_mono or step == 1:
+        numbers = [math.floor(first / step) for first in firsts]
+    else:
+        numbers = [int(first) % period for first, period in zip(firsts, pattern.period, strict=True)]
     offsets = [first - step * number for first, number in zip(firsts, numbers, strict=True)]
     return (numbers[0], numbers[1]), (offsets[0], offsets[1]), step
