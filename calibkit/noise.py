@@ -1,4 +1,4 @@
-"""Read noise, gain and dark rate from pairs of frames, per channel.
+"""Read noise and gain from pairs of frames, per channel.
 
 The difference of two equal frames holds no fixed pattern, only the noise of both. Everything is summed over
 small tiles, in each of which the level hardly changes, so that vignetting and glow do no harm.
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from calibkit.calibration.checks import check_camera, check_frame, cover
-from calibkit.calibration.levels import channel_levels, per_channel
+from calibkit.calibration.checks import check_camera, check_frame
+from calibkit.calibration.levels import per_channel
 from calibkit.calibration.pairs import clipped_variance, frame_bands, pair_noise, tile_shape, tiles
 from calibkit.cfa import channel_index
 from calibkit.errors import CalibkitError, MismatchError
-from calibkit.meta import frame_value
 
 #: Share of saturated samples above which a tile tells no gain.
 _SATURATED = 0.001
@@ -208,95 +207,6 @@ def measure_gain(flats: xr.DataArray, biases: xr.DataArray) -> Measurement:
         values[name] = float(gain)
         errors[name] = float(gain * np.std(noise - level / gain) / noise.mean() / np.sqrt(level.size))
     return Measurement(values, errors, "electron/adu", count)
-
-
-def dark_rate(darks: xr.DataArray | xr.Dataset, bias: xr.Dataset | None = None) -> Measurement:
-    """Dark signal per second, from one or more exposures.
-
-    Parameters
-    ----------
-    darks : xarray.DataArray or xarray.Dataset
-        Dark frames ``(frame, y, x)`` or one frame, of one temperature, or a master dark; ADU.
-    bias : xarray.Dataset, optional
-        Master bias. Without it, frames of two exposures at least are needed, and the rate is their slope.
-
-    Returns
-    -------
-    Measurement
-        Rate per channel in adu/s: the median pixel's, so that hot pixels do not count.
-
-    Raises
-    ------
-    MismatchError
-        The exposures are not known or do not suffice, or the bias does not belong to the darks.
-
-    Notes
-    -----
-    With several exposures the rate is the slope of the least-squares line through the medians over exposure, and
-    its error that of the slope; with one, the median of (dark − bias) over the exposure, and its error the
-    scatter between frames, or NaN for a single one.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> darks = xr.DataArray(
-    ...     np.full((2, 8, 8), 100.0) + np.array([5.0, 30.0])[:, None, None],
-    ...     dims=("frame", "y", "x"),
-    ...     coords={"exposure": ("frame", [10.0, 60.0])},
-    ... )
-    >>> round(dark_rate(darks).value, 6)
-    0.5
-    """
-    frames, subtracted = _dark_frames(darks)
-    if bias is not None:
-        if subtracted:
-            msg = "dark_rate: bias subtracted twice: the dark's bias was subtracted already; leave bias= out"
-            raise MismatchError(msg)
-        check_camera(bias, frames, "bias", subject="dark")
-        bias = cover(bias, frames, "bias", "dark")
-    exposures = np.broadcast_to(np.asarray(frames.coords["exposure"].values, float), (frames.sizes["frame"],))
-    if not np.isfinite(exposures).all():
-        msg = "dark_rate: the exposures of the darks are not known; assign them: darks.assign_coords(exposure=…)"
-        raise MismatchError(msg)
-    several = np.unique(exposures).size > 1
-    if not several and ((bias is None and not subtracted) or exposures[0] <= 0):
-        msg = f"dark_rate: all darks were exposed for {exposures[0]:g} s; give bias=, or darks of several exposures"
-        raise MismatchError(msg)
-    offset = 0.0 if bias is None else bias["signal"]
-    levels = [
-        channel_levels((frame - offset).drop_vars("frame", errors="ignore").assign_attrs(frames.attrs))
-        for frame in frames
-    ]
-    values, errors = {}, {}
-    for name in levels[0]:
-        y = np.array([level[name] for level in levels])
-        values[name], errors[name] = _slope(exposures, y) if several else _ratio(exposures, y)
-    return Measurement(values, errors, "adu/s", len(levels))
-
-
-def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    dx = x - x.mean()
-    slope = float((dx * y).sum() / (dx**2).sum())
-    rest = y - y.mean() - slope * dx
-    freedom = x.size - 2
-    error = np.sqrt((rest**2).sum() / freedom / (dx**2).sum()) if freedom > 0 else np.nan
-    return slope, float(error)
-
-
-def _ratio(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    rates = y / x
-    error = rates.std(ddof=1) / np.sqrt(rates.size) if rates.size > 1 else np.nan
-    return float(rates.mean()), float(error)
-
-
-def _dark_frames(darks: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, bool]:
-    """Frames with their exposure as a coordinate, and whether their bias is gone."""
-    signal = darks["signal"] if isinstance(darks, xr.Dataset) else darks
-    if "exposure" not in signal.coords:
-        signal = signal.assign_coords(exposure=frame_value(darks, "exposure", np.nan))
-    if "frame" not in signal.dims:
-        signal = signal.expand_dims("frame")
-    return signal.assign_attrs(darks.attrs), bool(darks.attrs.get("bias_subtracted", False))
 
 
 def _stack(frames: object, who: str, least: int) -> xr.DataArray:

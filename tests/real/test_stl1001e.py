@@ -11,7 +11,7 @@ import xarray as xr
 
 import calibkit
 from calibkit import flags as fl
-from calibkit.noise import dark_rate, measure_gain, measure_read_noise
+from calibkit.noise import measure_gain, measure_read_noise
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,6 @@ def test_read_noise_and_gain(frames: Callable) -> None:
     gain = measure_gain(frames("neg5/flat*", "flat"), biases)
     assert gain.value == pytest.approx(1.94, rel=0.03)
     assert gain.error < 0.01
-
-
-@pytest.mark.parametrize(
-    ("biases", "darks", "rate"),
-    [
-        ("neg10/bias*", "neg10/darks*", 0.175),
-        ("neg5/bias*", "neg5/darks*", 0.352),
-        ("zero/bias*", "zero/dark*", 0.697),
-        ("plus10/bias*", "plus10/dark*", 3.17),
-    ],
-)
-def test_dark_rate(frames: Callable, biases: str, darks: str, rate: float) -> None:
-    stack = frames(biases, "bias")
-    single = stack.sizes["frame"] == 1
-    bias = calibkit.master_bias(stack, **({"gain": 1.94, "read_noise": 13.0} if single else {}))
-    assert dark_rate(frames(darks, "dark"), bias).value == pytest.approx(rate, rel=0.05)
 
 
 def test_predicted_noise_is_the_measured_one(frames: Callable) -> None:

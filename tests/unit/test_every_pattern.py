@@ -221,10 +221,6 @@ def calibrate(s: Scene) -> None:
     same(s.means(s.frame.signal.values, s.frame.flags.values == 0), s.sky, rel=0.02)
 
 
-def dark_rate(s: Scene) -> None:
-    same(ck.dark_rate(s.darks, s.bias).values, everywhere(s, 0.5 / 1.5), rel=0.03)
-
-
 def measure_gain(s: Scene) -> None:
     same(ck.measure_gain(s.flats, s.biases).values, everywhere(s, 1.5), rel=0.06)
 
@@ -439,7 +435,6 @@ WORK: dict[str, tuple[Callable[[Scene], None], dict[str, str]]] = {
     "master_flat": (master_flat, {}),
     "constant_bias": (constant_bias, {}),
     "calibrate": (calibrate, {}),
-    "dark_rate": (dark_rate, {}),
     "measure_gain": (measure_gain, {}),
     "measure_read_noise": (measure_read_noise, {}),
     "noise_ledger": (noise_ledger, {}),

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from calibkit import CalibkitError, MismatchError, SettingError, calibrate, master_bias
-from calibkit.noise import dark_rate, measure_gain, measure_read_noise
+from calibkit.noise import measure_gain, measure_read_noise
 
 SIZE = (150, 194)  # no whole number of tiles
 CHANNELS = ("R", "G1", "G2", "B")
@@ -143,33 +143,3 @@ class TestGain:
             measure_gain(biases[:, 2:], biases)
         with pytest.raises(SettingError, match="gain=0"):
             measure_read_noise(biases, gain=0)
-
-
-class TestDarkRate:
-    exposures = np.array([10.0, 30.0, 60.0, 300.0])
-
-    def darks(self) -> tuple[xr.DataArray, xr.Dataset]:
-        rng = np.random.default_rng(11)
-        offset = rng.normal(1000, 20, SIZE)
-        rate = np.full(SIZE, 0.25)
-        rate[rng.random(SIZE) < 0.02] = 50.0
-        frames = offset + rate * self.exposures[:, None, None] + rng.normal(0, 5, (4, *SIZE))
-        biases = stack(offset + rng.normal(0, 5, (12, *SIZE)))
-        return stack(frames, exposure=("frame", self.exposures)), master_bias(biases)
-
-    def test_slope_and_single_exposure(self) -> None:
-        darks, bias = self.darks()
-        slope = dark_rate(darks, bias)
-        assert slope.unit == "adu/s"
-        assert slope.value == pytest.approx(0.25, rel=0.02)
-        assert slope.error < 0.01
-        assert dark_rate(darks[3:], bias).value == pytest.approx(0.25, rel=0.02)
-        assert np.isnan(dark_rate(darks[3:], bias).error)
-
-    def test_slope_needs_no_bias_but_different_exposures(self) -> None:
-        darks, _ = self.darks()
-        assert dark_rate(darks).value == pytest.approx(0.25, rel=0.05)
-        with pytest.raises(MismatchError, match="all darks were exposed for 10 s; give bias="):
-            dark_rate(darks[:1])
-        with pytest.raises(MismatchError, match="exposures of the darks are not known"):
-            dark_rate(darks.drop_vars("exposure"))

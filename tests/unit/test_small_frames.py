@@ -62,7 +62,6 @@ CALLS: dict[str, Callable[[Small], object]] = {
     "master_flat": lambda s: s.flat,
     "constant_bias": lambda s: ck.constant_bias(s.lights, 300.0),
     "calibrate": lambda s: s.plain,
-    "dark_rate": lambda s: ck.dark_rate(s.darks, ck.constant_bias(s.darks, 300.0)),
     "measure_gain": lambda s: ck.measure_gain(s.flats, s.biases),
     "measure_read_noise": lambda s: ck.measure_read_noise(s.biases),
     "noise_ledger": lambda s: ck.noise_ledger(s.lights, bias=ck.constant_bias(s.lights, 300.0)),
@@ -124,4 +123,4 @@ def test_frames_that_are_too_small_are_refused_in_words(pattern: str, size: str)
             except CalibkitError as error:
                 said[work] = str(error)
     assert all(len(words) > 30 for words in said.values()), said
-    assert not {"combine", "constant_bias", "calibrate", "repair", "dark_rate", "DefectMap"} & set(said), said
+    assert not {"combine", "constant_bias", "calibrate", "repair", "DefectMap"} & set(said), said
