@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from calibkit.combining.normalise import Levels
 from calibkit.combining.prepare import prepare
 from calibkit.combining.reading import StackReader
 from calibkit.combining.result import make_result
@@ -30,6 +31,7 @@ def combine(
     keep: int | None = None,
     gain: float | Mapping[str, float] | None = None,
     read_noise: float | Mapping[str, float] | None = None,
+    levels: Levels | None = None,
     progress: Progress = silent,
     client: Any = None,
 ) -> xr.Dataset:
@@ -61,6 +63,9 @@ def combine(
         Electrons per ADU; taken from the stack when left out. For ``reject="noise_model"``.
     read_noise : float or mapping of channel to float, optional
         Electrons; taken from the stack when left out.
+    levels : Levels, optional
+        What `calibkit.combining.measure_levels` found of the whole frames, where *stack* is only a part of them;
+        measured on *stack* when left out.
     progress : callable
         ``progress(done, total, what)``; may raise `Cancelled`.
     client : dask.distributed.Client, optional
@@ -156,6 +161,7 @@ def combine(
         keep=keep,
         gain=gain,
         read_noise=read_noise,
+        levels=levels,
         progress=progress,
     )
     for message in prepared.warnings:

@@ -14,7 +14,7 @@ from calibkit.cfa import channel_index
 from calibkit.combining.choose import choose_rejection, is_coarse
 from calibkit.combining.efficiency import efficiency, tabled
 from calibkit.combining.noise_model import detector_of, sample_noise
-from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, coefficients, measure
+from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, Levels, coefficients, measure
 from calibkit.combining.plan import METHODS, Noise, Plan
 from calibkit.combining.reach import can_reject, limits_of, rejection_named
 from calibkit.combining.reading import StackReader
@@ -52,6 +52,7 @@ def prepare(
     keep: int | None,
     gain: float | Mapping[str, float] | None,
     read_noise: float | Mapping[str, float] | None,
+    levels: Levels | None,
     progress: Progress,
 ) -> Prepared:
     """Check the arguments of `combine`, measure the frames where that is needed, and decide."""
@@ -69,7 +70,7 @@ def prepare(
         msg = f"{n} frames are more than combine can count per pixel (65535); combine them in groups"
         raise SettingError(msg)
     cell, channels = channel_index(stack)
-    normalise = _normalisation(normalise, stack, n)
+    normalise = normalisation_of(normalise, stack)
     detector = detector_of(stack, gain=gain, read_noise=read_noise)
     notes: list[str] = []
     if reject == "auto":
@@ -79,8 +80,11 @@ def prepare(
         rejection, why = rejection_named(reject), ""
     low, high, keep = limits_of(rejection, low, high, keep)
 
-    scale = zero = levels = None
-    if normalise != "none" or weights == "noise":
+    scale = zero = None
+    if levels is not None and levels.location.shape != (n, len(channels)):
+        msg = f"levels= of {levels.location.shape} frames and channels for a stack of {(n, len(channels))}"
+        raise SettingError(msg)
+    if levels is None and (normalise != "none" or weights == "noise"):
         levels = measure(
             reader,
             cell,
@@ -162,11 +166,12 @@ def _plain(values: np.ndarray, channels: tuple[str, ...]) -> float | dict[str, f
     return values.mean(axis=1).tolist()
 
 
-def _normalisation(normalise: str, stack: xr.DataArray | xr.Dataset, n: int) -> str:
+def normalisation_of(normalise: str, stack: xr.DataArray | xr.Dataset) -> str:
+    """The normalisation that *normalise* stands for with the frames of *stack*."""
     if normalise != "auto" and normalise not in NORMALISATIONS:
         msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
         raise SettingError(msg)
-    if n == 1:
+    if stack.sizes["frame"] == 1:
         return "none"
     if normalise == "auto":
         return BY_KIND.get(meta.frame_value(stack, "kind", ""), "none")
