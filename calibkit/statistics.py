@@ -102,6 +102,12 @@ def measure_noise(frame: xr.DataArray | xr.Dataset) -> dict[str, Noise]:
     }
 
 
+def sample_pixels(frame: xr.DataArray | xr.Dataset) -> np.ndarray:
+    """Finite pixels without flags of a sample of one frame with the dims (y, x), all channels together, float64."""
+    found = np.concatenate([values.ravel() for _, values, _ in _sampled(frame)])
+    return found[np.isfinite(found)]
+
+
 def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(first row, values, variances) of each strip: NaN for what does not count, or is not known."""
     names = [

@@ -135,7 +135,7 @@ def stretch(
     raise SettingError(msg)
 
 
-def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
+def auto_levels(values: np.ndarray, *, curve: Curve = "mtf", brightness: float = BACKGROUND) -> Levels:
     """A stretch in which background and faint detail are seen and neither is clipped.
 
     Parameters
@@ -143,6 +143,8 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     values : array_like
         A sample of single pixels; NaN is left out. A million is plenty.
     curve : {"linear", "asinh", "mtf"}
+    brightness : float
+        Of the median, between 0 and 1.
 
     Returns
     -------
@@ -156,8 +158,8 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
     Notes
     -----
     Black is 2.8 robust standard deviations below the median, so that the background keeps its noise. With
-    "asinh" and "mtf" white is the 99.98th percentile and the midtone brings the median to a brightness of
-    0.25. With "linear" white is the median + 12 σ, but between the 99.5th and the 99.98th percentile.
+    "asinh" and "mtf" white is the 99.98th percentile and the midtone brings the median to *brightness*, unless
+    it is brighter than that already. With "linear" white is the median + 12 σ, but between the 99.5th and the 99.98th percentile.
     """
     if curve not in CURVES:
         msg = f"curve={curve!r}: allowed are {', '.join(map(repr, CURVES))}"
@@ -174,9 +176,7 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf") -> Levels:
         reach = max(abs(median) * 1e-3, 1e-6)
         return Levels(median - reach, median + reach)
     background = (median - black) / (white - black)
-    if curve == "linear" or not 0.0 < background < BACKGROUND:
-        return Levels(black, white)
-    return Levels(black, white, _midtone_for(background, curve))
+    return Levels(black, white, midtone_for(background, curve, brightness))
 
 
 def difference_levels(values: np.ndarray) -> Levels:
@@ -380,14 +380,19 @@ def _check_midtone(midtone: float) -> None:
         raise SettingError(msg)
 
 
-def _midtone_for(background: float, curve: Curve) -> float:
-    """The midtone with which *curve* takes the fraction *background* to the brightness `BACKGROUND`."""
+def midtone_for(fraction: float, curve: Curve, brightness: float = BACKGROUND) -> float:
+    """The midtone with which *curve* shows *fraction* of the way from black to white at *brightness*.
+
+    One half, a straight line, where that is as bright or cannot be.
+    """
+    if curve == "linear" or not 0.0 < fraction < brightness:
+        return 0.5
     if curve == "mtf":  # the function is its own inverse in this sense
-        return float(mtf(background, BACKGROUND))
+        return float(mtf(fraction, brightness))
     low, high = 1e-9, 0.5
     for _ in range(60):  # brightness falls as the midtone rises
         middle = math.sqrt(low * high)
-        if float(asinh_curve(background, middle)) > BACKGROUND:
+        if float(asinh_curve(fraction, middle)) > brightness:
             low = middle
         else:
             high = middle

@@ -391,6 +391,28 @@ def white_balance(s: Scene) -> None:
     np.testing.assert_allclose(swapped.signal.sel(channel="R"), colour.signal.sel(channel="B"), rtol=1e-6)
 
 
+def stretch_picture(s: Scene) -> None:
+    shown = ck.stretch_picture(s.frame)
+    assert shown.shape == s.frame.signal.shape
+    assert shown.attrs["clipped"]["L"]["background"] <= 0.01
+    weakest = min(s.sky, key=s.sky.get)
+    noise = float(np.sqrt(s.frame.variance.values[s.names == weakest].mean()))
+    with pytest.raises(CalibkitError, match="cannot turn black"):
+        ck.stretch_picture(s.frame, black=s.sky[weakest] + 2 * noise)
+
+
+def pictures_in_colour(s: Scene) -> None:
+    colour = ck.debayer(s.frame, method="superpixel")
+    grey = ck.neutralise_background(colour, level=0.0)
+    noise = float(np.sqrt(colour.variance.median()))
+    assert np.abs(grey.signal.median(("y", "x")).values).max() < 0.3 * noise
+    lines = {name: colour.sel(channel=name, drop=True) for name in "RGB"}
+    put = ck.combine_channels({"Ha": lines["R"], "OIII": lines["B"]}, "HOO")
+    np.testing.assert_array_equal(put.signal.sel(channel="G"), colour.signal.sel(channel="B"))
+    whole = ck.combine_channels(lines)
+    np.testing.assert_array_equal(whole.signal, colour.signal)
+
+
 def saved(s: Scene) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ck.save(s.plain, Path(folder) / "a.fits")
@@ -463,6 +485,9 @@ WORK: dict[str, tuple[Callable[[Scene], None], dict[str, str]]] = {
     "extract_line": (extract_line, COLOURS),
     "white_balance": (white_balance, COLOURS),
     "colour_matrix": (white_balance, COLOURS),
+    "stretch_picture": (stretch_picture, {}),
+    "neutralise_background": (pictures_in_colour, COLOURS),
+    "combine_channels": (pictures_in_colour, COLOURS),
     "save": (saved, {}),
     "diagnose": (diagnose, {}),
     "calibrate_session": (session, {}),
@@ -470,9 +495,10 @@ WORK: dict[str, tuple[Callable[[Scene], None], dict[str, str]]] = {
 #: Public functions that are given no frames, whose frames every row uses, or that their own files test so.
 ELSEWHERE = {
     *("can_reject", "fit_dark_current", "plan_exposures"),
-    *("open_stack", "scan", "open_result", "sample_session"),
+    *("open_stack", "scan", "open_result", "sample_session", "deck_pixels"),
     *("simulate_frame", "simulate_stack", "write_session", "truth", "session_truth"),
     *("open_image", "difference", "view_of"),
+    *("hyperbolic_curve", "save_picture"),
 }
 
 
