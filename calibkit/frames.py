@@ -7,9 +7,9 @@ import os
 import uuid
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -26,6 +26,18 @@ from calibkit.meta import FRAME_COORDS, KINDS, known
 _STACKS: weakref.WeakValueDictionary[str, StackSource] = weakref.WeakValueDictionary()
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """How a stack was asked for, and its coordinates and attributes as they came."""
+
+    paths: str | list[str]
+    options: dict[str, Any]
+    labels: xr.Dataset
+
+
+_OPENED: weakref.WeakKeyDictionary[StackSource, Opened] = weakref.WeakKeyDictionary()
 
 
 def open_stack(
@@ -75,8 +87,13 @@ def open_stack(
 
     Examples
     --------
-    >>> darks = calibkit.open_stack("darks/*.fit", kind="dark")  # doctest: +SKIP
-    >>> darks.isel(frame=0).mean().compute()  # doctest: +SKIP
+    >>> import calibkit
+    >>> night = calibkit.sample_session("ccd")
+    >>> darks = calibkit.open_stack(night / "darks/*")
+    >>> dict(darks.sizes)
+    {'frame': 11, 'y': 480, 'x': 640}
+    >>> float(darks.isel(frame=0).mean())
+    112.42908203125
     """
     if kind is not None and kind not in KINDS:
         msg = f"kind={kind!r}: allowed are {', '.join(repr(name) for name in KINDS)}"
@@ -95,7 +112,7 @@ def open_stack(
     top, left = infos[0].origin
     if area == "full":
         top, left = top - infos[0].active[0], left - infos[0].active[2]
-    return xr.DataArray(
+    opened = xr.DataArray(
         array,
         dims=("frame", "y", "x"),
         coords={
@@ -106,6 +123,13 @@ def open_stack(
         attrs=_attrs(infos, told_pattern(sources[0].complete_info(), cfa)),
         name="signal",
     )
+    asked = {"kind": (kind, None), "area": (area, "active"), "mixed": (mixed, False), "cfa": (cfa, None)}
+    _OPENED[stack] = Opened(
+        os.fspath(paths) if isinstance(paths, str | os.PathLike) else [str(info.path) for info in infos],
+        {name: value for name, (value, default) in asked.items() if value != default},
+        xr.Dataset(coords=opened.coords, attrs=opened.attrs),
+    )
+    return opened
 
 
 def stack_source(stack: xr.DataArray) -> StackSource | None:
@@ -113,6 +137,12 @@ def stack_source(stack: xr.DataArray) -> StackSource | None:
     name = getattr(stack.data, "name", None)
     source = _STACKS.get(name) if isinstance(name, str) else None
     return source if source is not None and stack.shape == source.shape else None
+
+
+def opened_as(array_name: str) -> Opened | None:
+    """How the stack whose dask array has this name was opened; None once it is gone."""
+    source = _STACKS.get(array_name)
+    return None if source is None else _OPENED.get(source)
 
 
 def _listed(paths: PathLike | Sequence[PathLike]) -> list[Path]:

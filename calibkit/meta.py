@@ -55,7 +55,7 @@ def frame_value(obj: xr.DataArray | xr.Dataset, name: str, default: Any = None) 
         values = obj.coords[name].values
         first = values.reshape(-1)[0] if values.size else None
         if known(first) and (values == first).all():
-            return first.item() if hasattr(first, "item") and first.dtype.kind in "fiub" else first
+            return first.item() if hasattr(first, "item") and first.dtype.kind in "fiubU" else first
         return default
     value = obj.attrs.get(name)
     return value if known(value) else default

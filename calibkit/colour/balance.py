@@ -35,7 +35,14 @@ def white_balance(colour: xr.Dataset, multipliers: Mapping[str, float] | None = 
 
     Examples
     --------
-    >>> balanced = calibkit.white_balance(colour, {"R": 2.0, "G": 1.0, "B": 1.5})  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> colour = calibkit.debayer(light, method="superpixel")
+    >>> balanced = calibkit.white_balance(colour, {"R": 2.0, "G": 1.0, "B": 1.5})
+    >>> float((balanced.signal / colour.signal).sel(channel="R").median())
+    2.0
     """
     channels = _channels(colour)
     factors = multipliers if multipliers is not None else colour.attrs.get("white_balance")
@@ -90,7 +97,13 @@ def colour_matrix(colour: xr.Dataset, matrix: Sequence[Sequence[float]] | None =
 
     Examples
     --------
-    >>> srgb = calibkit.colour_matrix(balanced)  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> colour = calibkit.debayer(light, method="superpixel")
+    >>> calibkit.colour_matrix(colour, [[1.6, -0.4, -0.2], [-0.2, 1.5, -0.3], [0.0, -0.6, 1.6]]).signal.dims
+    ('channel', 'y', 'x')
     """
     channels = _channels(colour)
     given = matrix if matrix is not None else colour.attrs.get("camera_matrix")

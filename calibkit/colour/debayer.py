@@ -59,7 +59,13 @@ def debayer(light: xr.Dataset, *, method: Method = "bilinear") -> xr.Dataset:
 
     Examples
     --------
-    >>> colour = calibkit.debayer(calibrated, method="superpixel")  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> colour = calibkit.debayer(light, method="superpixel")
+    >>> dict(colour.sizes)
+    {'channel': 3, 'y': 20, 'x': 30}
     """
     pattern = _checked_pattern(light, method)
     out = convert_planes(light, COLOURS, method)

@@ -61,8 +61,15 @@ def convert_too_early(
 
     Examples
     --------
-    >>> wrong = calibkit.convert_too_early(light, dark=dark, flat=flat)  # doctest: +SKIP
-    >>> right = calibkit.debayer(calibkit.calibrate(light, dark=dark, flat=flat), method="edge")  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> bias = calibkit.constant_bias(raw, level=100.0)
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):  # it says what is wrong with it
+    ...     wrong = calibkit.convert_too_early(raw, bias=bias)
+    >>> wrong.signal.dims
+    ('channel', 'y', 'x')
     """
     light = check_frame(light, "convert_too_early")
     if light.dims != ("y", "x"):

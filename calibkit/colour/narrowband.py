@@ -66,8 +66,13 @@ def channel_worth(
 
     Examples
     --------
-    >>> worth = calibkit.channel_worth(flat, light=calibrated)  # doctest: +SKIP
-    >>> worth.to_dataframe()  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(100, 150), pattern="RGGB")
+    >>> flats = calibkit.simulate_stack(camera, 4, kind="flat", exposure=3.0)
+    >>> flat = calibkit.master_flat(flats, bias=calibkit.constant_bias(flats, level=100.0))
+    >>> worth = calibkit.channel_worth(flat)
+    >>> list(worth.data_vars)
+    ['response', 'noise', 'pixels', 'worth', 'weight', 'noise_gain']
     """
     levels = flat.attrs.get("channel_level")
     pattern = pattern_of(flat)
@@ -162,8 +167,13 @@ def extract_line(
 
     Examples
     --------
-    >>> h_alpha = calibkit.extract_line(calibrated, "Ha")  # doctest: +SKIP
-    >>> o_three = calibkit.extract_line(calibrated, "OIII", worth=worth)  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> h_alpha = calibkit.extract_line(light, "Ha")
+    >>> dict(h_alpha.sizes)
+    {'y': 20, 'x': 30}
     """
     if size not in ("half", "full"):
         msg = f"size={size!r} does not exist; allowed are 'half' and 'full'"

@@ -103,9 +103,16 @@ def measure_dark_scale(
 
     Examples
     --------
-    >>> half_a = calibkit.master_dark(darks[0::2], bias=bias)  # doctest: +SKIP
-    >>> half_b = calibkit.master_dark(darks[1::2], bias=bias)  # doctest: +SKIP
-    >>> print(calibkit.measure_dark_scale(light, half_a, half_b))  # doctest: +SKIP
+    >>> import calibkit
+    >>> night = calibkit.sample_session("dslr")
+    >>> bias = calibkit.master_bias(calibkit.open_stack(night / "bias/*"))
+    >>> darks = calibkit.open_stack(night / "darks/*")
+    >>> half_a = calibkit.master_dark(darks[0::2], bias=bias)
+    >>> half_b = calibkit.master_dark(darks[1::2], bias=bias)
+    >>> light = calibkit.calibrate(calibkit.open_stack(night / "lights/*")[0], bias=bias)
+    >>> scale = calibkit.measure_dark_scale(light, half_a, half_b)
+    >>> abs(scale.scale - 1) < 4 * scale.error
+    True
     """
     if not doubling > 0:
         msg = f"doubling={doubling}: a positive number of °C is wanted, such as 7"

@@ -54,9 +54,15 @@ def shrink_dark(dark_a: xr.Dataset, dark_b: xr.Dataset) -> xr.Dataset:
 
     Examples
     --------
-    >>> half_a = calibkit.master_dark(darks[0::2], bias=bias)  # doctest: +SKIP
-    >>> half_b = calibkit.master_dark(darks[1::2], bias=bias)  # doctest: +SKIP
-    >>> dark = calibkit.shrink_dark(half_a, half_b)  # doctest: +SKIP
+    >>> import calibkit
+    >>> night = calibkit.sample_session("dslr")
+    >>> bias = calibkit.master_bias(calibkit.open_stack(night / "bias/*"))
+    >>> darks = calibkit.open_stack(night / "darks/*")
+    >>> half_a = calibkit.master_dark(darks[0::2], bias=bias)
+    >>> half_b = calibkit.master_dark(darks[1::2], bias=bias)
+    >>> dark = calibkit.shrink_dark(half_a, half_b)
+    >>> bool(dark.variance.mean() < half_a.variance.mean() / 2)
+    True
     """
     _check(dark_a, dark_b)
     a, b = (np.asarray(ds["signal"].values, np.float64) for ds in (dark_a, dark_b))

@@ -39,6 +39,15 @@ class Finding:
         What was found and what it comes from; for "cannot tell" why.
     advice : str
         What to do.
+
+    Examples
+    --------
+    >>> told = ("the dark is too strong.", "Take darks at the lights' temperature.")
+    >>> found = Finding("dark strength", "light 300 s", 0.8, 0.01, "", 1.0, "fault", *told)
+    >>> print(found)
+    fault: dark strength of light 300 s (0.800 ± 0.010): the dark is too strong. Take darks at the lights' temperature.
+    >>> round(found.significance)
+    20
     """
 
     name: str

@@ -33,6 +33,13 @@ def open_image(path: str | os.PathLike[str]) -> xr.DataArray | xr.Dataset:
     ------
     FrameFileError
         The file is not an image.
+
+    Examples
+    --------
+    >>> import calibkit
+    >>> image = calibkit.open_image(calibkit.sample_session("ccd") / "lights/light_240s_001.fits")
+    >>> image.dims, image.dtype
+    (('y', 'x'), dtype('uint16'))
     """
     from calibkit.frames import open_stack
     from calibkit.io.result_file import open_own

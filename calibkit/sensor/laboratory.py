@@ -99,9 +99,19 @@ def measure_sensor(
 
     Examples
     --------
-    >>> report = calibkit.measure_sensor(flats=flats, biases=biases, darks=darks)  # doctest: +SKIP
-    >>> print(report)  # doctest: +SKIP
-    >>> report.profile.save("camera.json")  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), gain=1.5, read_noise=6.0)
+    >>> biases = calibkit.simulate_stack(camera, 6, kind="bias")
+    >>> flats = calibkit.simulate_stack(camera, 6, kind="flat", exposure=2.0)
+    >>> report = calibkit.measure_sensor(flats=flats, biases=biases)
+    >>> print(report.profile)
+    calibkit simulated camera
+    gain: L 1.496 ± 0.0054 electron/adu
+    read noise: L 5.988 ± 0.024 electron
+    dark noise: L 4.013 ± 0.007 adu
+    offset: L 99.99 ± 0.0073 adu
+    prnu: L 0.01007 ± 3.4e-05 1
+    dsnu: L 0 ± 0.16 adu
     """
     given = {
         name: frames

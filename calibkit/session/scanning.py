@@ -80,9 +80,10 @@ def scan(
 
     Examples
     --------
-    >>> session = scan("night1")  # doctest: +SKIP
-    >>> session.matches[0].why["dark"]  # doctest: +SKIP
-    '10 frames, 60 s, −18.7 °C (light: −18.8 °C)'
+    >>> import calibkit
+    >>> session = calibkit.scan(calibkit.sample_session("ccd"))
+    >>> session.matches[0].why["dark"]
+    '11 frames, 240 s, −46.0 °C (light: −46.0 °C)'
     """
     Pattern(cfa or "")  # what is no pattern is refused before anything is read
     root = Path(folder).expanduser()
@@ -93,7 +94,17 @@ def scan(
         raise CalibkitError(_nothing(root, len(files), unreadable, ours))
     found = [(name, info if info.master else told_pattern(info, cfa)) for name, info in found]
     told = told_kinds(kinds, [relative for relative, _ in found])
-    return assemble(found, folder=root, told=told, tolerances=tolerances, unreadable=unreadable, ignored=ours)
+    session = assemble(
+        found, folder=root, told=told, tolerances=tolerances, unreadable=unreadable, ignored=ours
+    )
+    asked = {
+        "kinds": (kinds, None),
+        "cfa": (cfa, None),
+        "recursive": (recursive, True),
+        "tolerances": (tolerances, None),
+    }
+    session.asked = {name: value for name, (value, default) in asked.items() if value != default}
+    return session
 
 
 def assemble(

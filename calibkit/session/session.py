@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calibkit.errors import SettingError
 from calibkit.session import table
@@ -40,6 +40,15 @@ class Session:
         What somebody should look at before trusting the result.
     tolerances : Tolerances
         How far apart frames may be and still belong together.
+
+    Examples
+    --------
+    >>> import calibkit
+    >>> session = calibkit.scan(calibkit.sample_session("ccd"))
+    >>> [group.name for group in session.groups][:2]
+    ['bias', 'dark 240 s']
+    >>> len(session.matches)
+    1
     """
 
     def __init__(

@@ -44,8 +44,8 @@ def truth(
 
     Parameters
     ----------
-    camera, kind, exposure, temperature, optics, sky, lamp, filter, frame_index, effects
-        As given to `simulate_frame`.
+    camera, kind, exposure, temperature, optics, sky, lamp, filter, frame_index, effects : as in `simulate_frame`
+        What was given to it.
 
     Returns
     -------
@@ -205,7 +205,10 @@ def session_truth(folder: str | os.PathLike[str], file: str | os.PathLike[str] |
 
     Examples
     --------
-    >>> session_truth(sample_session("ccd"), "lights/light_240s_001.fits")  # doctest: +SKIP
+    >>> import calibkit
+    >>> truth = calibkit.session_truth(calibkit.sample_session("ccd"), "lights/light_240s_001.fits")
+    >>> truth.signal.attrs["units"], bool((truth.hot_rate > 0).any())
+    ('adu', True)
     """
     folder = Path(folder)
     settings = read_settings(folder)

@@ -226,7 +226,10 @@ def sample_session(
 
     Examples
     --------
-    >>> session = calibkit.scan(calibkit.sample_session("ccd"))  # doctest: +SKIP
+    >>> import calibkit
+    >>> night = calibkit.sample_session("ccd")
+    >>> sorted(path.name for path in night.iterdir())
+    ['bias', 'darks', 'flat darks', 'flats', 'lights', 'simulation.json']
     """
     if name not in SAMPLES:
         msg = f"sample session {name!r}: allowed are {', '.join(map(repr, SAMPLES))}"

@@ -52,6 +52,13 @@ class FrameSet:
     stated : dict
         Header cards that say something else than what is true, e.g. ``{"CCD-TEMP": -20.0}``, or nothing (None):
         for lessons in finding faults.
+
+    Examples
+    --------
+    >>> import calibkit
+    >>> darks = calibkit.FrameSet(kind="dark", count=3, exposure=60.0, temperature=(-20.0, -19.0))
+    >>> [darks.temperature_of(i, calibkit.Camera()) for i in range(3)]
+    [-20.0, -19.5, -19.0]
     """
 
     kind: str

@@ -191,6 +191,12 @@ class Lamp:
         Electrons per second and pixel, counted as for the `Sky`.
     spectrum : str or Spectrum
         As in `spectrum.SPECTRA`: ``"white led"``, ``"rgb led"``, ``"twilight"`` …
+
+    Examples
+    --------
+    >>> import calibkit
+    >>> calibkit.Lamp(rate=5_000.0, spectrum="twilight")
+    Lamp(rate=5000.0, spectrum='twilight')
     """
 
     rate: float = 20_000.0
