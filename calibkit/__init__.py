@@ -55,9 +55,11 @@ _PUBLIC = {
     "display.comparing": ("difference",),
     "display.view": ("view_of",),
     "diagnosis": ("Diagnosis", "Finding", "diagnose"),
+    "recipe": ("Recipe", "read_recipe", "write_recipe"),
     "pipeline": ("calibrate_session",),
     "simulate": (
         "sample_session",
+        "deck_pixels",
         "Camera",
         "Optics",
         "Sky",

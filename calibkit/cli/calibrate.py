@@ -106,8 +106,8 @@ def _show_plan(session: Session, terminal: Terminal) -> None:
     terminal.table(("master", "kind", "from"), [(spec.name, spec.kind, spec.how()) for spec in plan.masters])
     terminal.heading(f"{plan.lights} lights would be calibrated")
     rows = [
-        (recipe.match.light.name, str(len(recipe.match.light)), recipe.error or " ".join(recipe.steps()))
-        for recipe in plan.recipes
+        (lights.match.light.name, str(len(lights.match.light)), lights.error or " ".join(lights.steps()))
+        for lights in plan.groups
     ]
     terminal.table(("lights", "number", "done with them"), rows, numbers=(1,))
     show_list("Warnings of the plan", list(plan.warnings), terminal)

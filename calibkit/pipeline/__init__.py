@@ -1,6 +1,6 @@
 """A whole session in one call: what is made of what, the making, and what becomes of a stopped run."""
 
-from calibkit.pipeline.recipe import MasterSpec, Plan, Recipe
+from calibkit.pipeline.plan import LightPlan, MasterSpec, Plan
 from calibkit.pipeline.result import LightRow, MasterRow, RunResult
 from calibkit.pipeline.run import calibrate_session, plan_session
 
@@ -9,7 +9,7 @@ __all__ = [
     "MasterRow",
     "MasterSpec",
     "Plan",
-    "Recipe",
+    "LightPlan",
     "RunResult",
     "calibrate_session",
     "plan_session",

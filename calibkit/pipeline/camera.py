@@ -10,7 +10,7 @@ import xarray as xr
 
 from calibkit.errors import CalibkitError, Cancelled
 from calibkit.frames import open_stack
-from calibkit.pipeline.recipe import Recipe
+from calibkit.pipeline.plan import LightPlan
 from calibkit.session import Group, Match
 from calibkit.statistics import measure_noise
 
@@ -43,15 +43,15 @@ class Camera:
     notes: tuple[str, ...] = ()
 
 
-def camera_of(recipe: Recipe, given: tuple[PerChannel | None, PerChannel | None]) -> Camera:
+def camera_of(plan: LightPlan, given: tuple[PerChannel | None, PerChannel | None]) -> Camera:
     """What is *given*; else what the lights say, checked against flats and biases; else what those show."""
     gain, read_noise = given
-    flats, dark = recipe.match.flat, _without_light(recipe.match)
-    if gain is not None or recipe.error or flats is None or dark is None or flats.master or len(flats) < 2:
+    flats, dark = plan.match.flat, _without_light(plan.match)
+    if gain is not None or plan.error or flats is None or dark is None or flats.master or len(flats) < 2:
         return Camera(gain, read_noise)
     from calibkit.noise import measure_gain
 
-    said = recipe.match.light.gain
+    said = plan.match.light.gain
     stacks = _stack(flats), _stack(dark)
     try:
         found = measure_gain(*stacks)

@@ -18,7 +18,7 @@ from calibkit.io.save import open_result, save
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
 from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory
-from calibkit.pipeline.recipe import Recipe
+from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, Store, key_of
 from calibkit.session import Frame, Tolerances
@@ -26,7 +26,7 @@ from calibkit.statistics import measure_noise
 
 
 class LightMaker:
-    """Calibrates the lights of one recipe.
+    """Calibrates the lights of one plan.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LightMaker:
         Where they go.
     maker : MasterMaker
         Gives the masters.
-    recipe : Recipe
+    plan : LightPlan
         What is done.
     camera : Camera
         Gain and read noise.
@@ -48,32 +48,32 @@ class LightMaker:
         self,
         store: Store,
         maker: MasterMaker,
-        recipe: Recipe,
+        plan: LightPlan,
         camera: Camera,
         *,
         repair: bool,
         tolerances: Tolerances,
     ) -> None:
         self._store = store
-        self._recipe = recipe
+        self._plan = plan
         self._camera = camera
         self._repair = repair
         self._tolerances = tolerances
         self._masters: dict[str, Made] = {}
         for role in ("bias", "dark", "flat"):
-            spec = getattr(recipe, role)
+            spec = getattr(plan, role)
             made = maker.get(spec) if spec is not None else None
             if made is not None:
                 self._masters[role] = replace(made, data=in_memory(made.data))
 
     def make(self, frame: Frame, name: str) -> LightRow:
         """Calibrate one light into the result called *name*; an error is kept in the row."""
-        row = LightRow(frame.relative, self._recipe.match.light.name, steps=self._recipe.steps())
+        row = LightRow(frame.relative, self._plan.match.light.name, steps=self._plan.steps())
         row.gain, row.read_noise = _plain(self._camera.gain), _plain(self._camera.read_noise)
         start = time.monotonic()
         try:
-            if self._recipe.error:
-                row.error = self._recipe.error
+            if self._plan.error:
+                row.error = self._plan.error
             else:
                 with collected(row.warnings):
                     key = self._make(frame, name, row)
@@ -93,7 +93,7 @@ class LightMaker:
             light=sha256_of(frame.path),
             cfa=frame.info.cfa,
             masters={role: made.key for role, made in self._masters.items()},
-            dark_scale=self._recipe.dark_scale,
+            dark_scale=self._plan.dark_scale,
             gain=row.gain,
             read_noise=row.read_noise,
             repair=self._repair,
@@ -131,7 +131,7 @@ class LightMaker:
         ignore = self._tolerances.ignore
         warm = math.inf if "temperature" in ignore else self._tolerances.dark_temperature
         return options | {
-            "dark_scale": self._recipe.dark_scale,
+            "dark_scale": self._plan.dark_scale,
             "gain": self._camera.gain,
             "read_noise": self._camera.read_noise,
             "repair": self._repair,
@@ -148,7 +148,7 @@ class LightMaker:
         own = attrs.get("exposure", math.nan)
         if (
             role == "dark"
-            and self._recipe.dark_scale is None
+            and self._plan.dark_scale is None
             and known(own)
             and known(exposure)
             and self._tolerances.same_exposure(own, exposure)

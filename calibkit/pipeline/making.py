@@ -20,7 +20,7 @@ from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
 from calibkit.memory import band_rows, memory_limit
-from calibkit.pipeline.recipe import MasterSpec
+from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
 from calibkit.progress import Progress

@@ -13,7 +13,7 @@ from calibkit.errors import CalibkitError, SettingError
 from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker, collected
-from calibkit.pipeline.recipe import Plan, Recipe, all_specs, companions, light_recipe
+from calibkit.pipeline.plan import LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult
 from calibkit.pipeline.store import REPORT, Store, light_names
 from calibkit.progress import Progress, silent
@@ -91,8 +91,12 @@ def calibrate_session(
 
     Examples
     --------
-    >>> result = calibrate_session("night", "done")  # doctest: +SKIP
-    >>> result.table[["file", "status", "before level L", "after level L"]]  # doctest: +SKIP
+    >>> import calibkit
+    >>> import tempfile
+    >>> night = calibkit.sample_session("ccd")
+    >>> done = calibkit.calibrate_session(night, tempfile.mkdtemp() + "/done")
+    >>> len(done.table), set(done.table["status"])
+    (10, {'made'})
     """
     start = time.monotonic()
     session = _session(session, kinds, tolerances, progress)
@@ -125,11 +129,11 @@ def plan_session(session: Session) -> Plan:
     Returns
     -------
     Plan
-        Recipes for the lights, and the masters in the order in which they are made.
+        Plans for the lights, and the masters in the order in which they are made.
     """
-    recipes = [light_recipe(match, lambda _: True) for match in session.matches]
+    plans = [plan_lights(match, lambda _: True) for match in session.matches]
     extra = companions(session, lambda _: True)
-    return Plan(tuple(recipes), tuple(all_specs(recipes, extra)), tuple(_merged(_recipe_notes(recipes))))
+    return Plan(tuple(plans), tuple(all_specs(plans, extra)), tuple(_merged(_plan_notes(plans))))
 
 
 def _session(
@@ -166,19 +170,19 @@ def _work(
     repair: bool,
     progress: Progress,
 ) -> tuple[list[LightRow], list[str]]:
-    recipes = [light_recipe(match, maker.usable) for match in session.matches]
+    plans = [plan_lights(match, maker.usable) for match in session.matches]
     for spec in companions(session, maker.usable):
         maker.get(spec)
-    names = light_names([frame for recipe in recipes for frame in recipe.match.light.frames])
-    said = _recipe_notes(recipes)
+    names = light_names([frame for plan in plans for frame in plan.match.light.frames])
+    said = _plan_notes(plans)
     rows: list[LightRow] = []
-    for recipe in recipes:
+    for plan in plans:
         found: list[str] = []
         with collected(found):
-            camera = camera_of(recipe, given)
-        worker = LightMaker(store, maker, recipe, camera, repair=repair, tolerances=session.tolerances)
-        said += [(recipe.match.light.name, note) for note in (*camera.notes, *found)]
-        for frame in recipe.match.light.frames:
+            camera = camera_of(plan, given)
+        worker = LightMaker(store, maker, plan, camera, repair=repair, tolerances=session.tolerances)
+        said += [(plan.match.light.name, note) for note in (*camera.notes, *found)]
+        for frame in plan.match.light.frames:
             progress(len(rows), len(names), "lights")
             rows.append(worker.make(frame, names[frame.path]))
     progress(len(rows), len(names), "lights")
@@ -191,8 +195,8 @@ def _work(
     return rows, warnings
 
 
-def _recipe_notes(recipes: Iterable[Recipe]) -> list[tuple[str, str]]:
-    return [(recipe.match.light.name, note) for recipe in recipes for note in recipe.notes]
+def _plan_notes(plans: Iterable[LightPlan]) -> list[tuple[str, str]]:
+    return [(plan.match.light.name, note) for plan in plans for note in plan.notes]
 
 
 def _merged(said: Iterable[tuple[str, str]]) -> list[str]:

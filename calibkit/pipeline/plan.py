@@ -77,7 +77,7 @@ class MasterSpec:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LightPlan:
     """What is done with the lights of one group.
 
     Attributes
@@ -120,7 +120,7 @@ class Recipe:
         return steps
 
 
-def light_recipe(match: Match, usable: Usable) -> Recipe:
+def plan_lights(match: Match, usable: Usable) -> LightPlan:
     """The best that can be done for the lights of *match* with the masters that are *usable*.
 
     A dark of the lights' own exposure holds their bias too, so it is subtracted as it is: taking a bias from
@@ -131,14 +131,14 @@ def light_recipe(match: Match, usable: Usable) -> Recipe:
     light = match.light
     if light.applied:
         done = ", ".join(f"{step} ({card})" for step, card in light.applied.items())
-        return Recipe(
+        return LightPlan(
             match, error=f"calibrated already, as its header says: {done}; calibkit begins with raw frames"
         )
     notes: list[str] = []
     bias = _bias_for(light, match.bias, usable)
     dark, scale = _dark_for(match.dark, match.dark_scale, bias, usable)
     if dark is None and bias is None:
-        return Recipe(match, error=_nothing(match))
+        return LightPlan(match, error=_nothing(match))
     if dark is None:
         notes.append(
             f"no dark, only {bias.name} subtracted: thermal signal and hot pixels stay ({_why(match, 'dark')})"
@@ -154,7 +154,7 @@ def light_recipe(match: Match, usable: Usable) -> Recipe:
     flat, problem = flat_spec(match.flat, match.flat_dark, match.flat_bias, match.flat_dark_scale, usable)
     if flat is None:
         notes.append(f"not divided by a flat: {problem or _why(match, 'flat')}")
-    return Recipe(match, bias=bias, dark=dark, dark_scale=scale, flat=flat, notes=tuple(notes))
+    return LightPlan(match, bias=bias, dark=dark, dark_scale=scale, flat=flat, notes=tuple(notes))
 
 
 def flat_spec(
@@ -237,7 +237,7 @@ def scale_words(scale: float | None) -> str:
     return "" if scale is None else f" × {scale:.4g}"
 
 
-def all_specs(recipes: Sequence[Recipe], extra: Sequence[MasterSpec] = ()) -> Iterator[MasterSpec]:
+def all_specs(plans: Sequence[LightPlan], extra: Sequence[MasterSpec] = ()) -> Iterator[MasterSpec]:
     """Every master that is needed, each once, after those that it needs itself; no constants."""
     seen: set[MasterSpec] = set()
 
@@ -249,8 +249,8 @@ def all_specs(recipes: Sequence[Recipe], extra: Sequence[MasterSpec] = ()) -> It
             yield from walk(part)
         yield spec
 
-    for recipe in recipes:
-        for spec in recipe.masters:
+    for plan in plans:
+        for spec in plan.masters:
             yield from walk(spec)
     for spec in extra:
         yield from walk(spec)
@@ -260,11 +260,11 @@ def all_specs(recipes: Sequence[Recipe], extra: Sequence[MasterSpec] = ()) -> It
 class Plan:
     """Everything that a run will do, in order."""
 
-    recipes: tuple[Recipe, ...]
+    groups: tuple[LightPlan, ...]
     masters: tuple[MasterSpec, ...]
     warnings: tuple[str, ...] = field(default=())
 
     @property
     def lights(self) -> int:
         """Lights that can be calibrated."""
-        return sum(len(recipe.match.light) for recipe in self.recipes if not recipe.error)
+        return sum(len(plan.match.light) for plan in self.groups if not plan.error)
