@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from calibkit.background import CLIPPING_LIMIT, Background, background_of, planes_of_picture
+from calibkit.background import CLIPPING_LIMIT, background_of, planes_of_picture
 from calibkit.brightness.hyperbolic import factor_for, hyperbolic_curve
 from calibkit.display.images import Image, open_image
 from calibkit.display.stretch import BACKGROUND, CURVES, Levels, auto_levels, midtone_for, stretch
@@ -142,40 +142,114 @@ def stretch_picture(
     calibkit.errors.SettingError: black=495 cuts off ... % of the background's pixels, ...
     """
     image = _opened(image)
-    _check_curve(curve, midtone, factor, intensity, symmetry, protect, brightness)
-    planes = planes_of_picture(image)
-    samples = {name: sample_pixels(plane) for name, plane in planes.items()}
-    if not any(sample.size for sample in samples.values()):
-        msg = "this picture has no finite pixel without a flag: there is nothing to scale"
-        raise SettingError(msg)
-    backgrounds = {name: background_of(sample) for name, sample in samples.items()}
-    if linked:
-        whole = np.concatenate(list(samples.values()))
-        deepest = float(np.nanmin([background.lowest_black for background in backgrounds.values()]))
-    scalings = {
-        name: _scaling(
-            whole if linked else sample,
-            deepest if linked else backgrounds[name].lowest_black,
-            curve,
-            (_of_channel(black, name, "black"), _of_channel(white, name, "white")),
-            midtone=midtone,
-            brightness=brightness,
-            factor=factor,
-            intensity=intensity,
-            symmetry=symmetry,
-            protect=protect,
-        )
-        for name, sample in samples.items()
-    }
+    sampled = Sampled(image)
+    scalings = sampled.scalings(
+        curve=curve,
+        black=black,
+        white=white,
+        midtone=midtone,
+        brightness=brightness,
+        linked=linked,
+        factor=factor,
+        intensity=intensity,
+        symmetry=symmetry,
+        protect=protect,
+    )
     if not allow_clipping:
-        _refuse_clipping(scalings, backgrounds)
-    clipped = {
-        name: {"background": backgrounds[name].clipped(scalings[name].levels.black)}
-        | {"black": float(np.mean(sample <= scalings[name].levels.black)) if sample.size else 0.0}
-        | {"white": float(np.mean(sample >= scalings[name].levels.white)) if sample.size else 0.0}
-        for name, sample in samples.items()
-    }
-    return _picture(image, planes, scalings, clipped)
+        sampled.refuse_clipping(scalings)
+    return _picture(image, scalings, sampled.clipped(scalings))
+
+
+class Sampled:
+    """Pixels of a picture from which its scaling is found, kept so that it can be found again and again.
+
+    Parameters
+    ----------
+    image : xarray.DataArray or xarray.Dataset
+        Dims (y, x) or (channel, y, x).
+
+    Attributes
+    ----------
+    samples : dict
+        Channel → values without flags, float64; ``"L"`` where there is one channel only.
+    backgrounds : dict
+        Channel → `Background`.
+
+    Raises
+    ------
+    SettingError
+        It is not one picture, or has no good pixel.
+    """
+
+    def __init__(self, image: xr.DataArray | xr.Dataset) -> None:
+        self.samples = {name: sample_pixels(plane) for name, plane in planes_of_picture(image).items()}
+        if not any(sample.size for sample in self.samples.values()):
+            msg = "this picture has no finite pixel without a flag: there is nothing to scale"
+            raise SettingError(msg)
+        self.backgrounds = {name: background_of(sample) for name, sample in self.samples.items()}
+
+    def scalings(
+        self,
+        *,
+        curve: PictureCurve = "mtf",
+        black: Level = None,
+        white: Level = None,
+        midtone: float | None = None,
+        brightness: float = BACKGROUND,
+        linked: bool = True,
+        factor: float | None = None,
+        intensity: float = 0.0,
+        symmetry: float | None = None,
+        protect: tuple[float, float] = (0.0, 1.0),
+    ) -> dict[str, Scaling]:
+        """The scaling of every channel; see `stretch_picture`."""
+        _check_curve(curve, midtone, factor, intensity, symmetry, protect, brightness)
+        if linked:
+            whole = np.concatenate(list(self.samples.values()))
+            deepest = float(np.nanmin([background.lowest_black for background in self.backgrounds.values()]))
+        return {
+            name: _scaling(
+                whole if linked else sample,
+                deepest if linked else self.backgrounds[name].lowest_black,
+                curve,
+                (_of_channel(black, name, "black"), _of_channel(white, name, "white")),
+                midtone=midtone,
+                brightness=brightness,
+                factor=factor,
+                intensity=intensity,
+                symmetry=symmetry,
+                protect=protect,
+            )
+            for name, sample in self.samples.items()
+        }
+
+    def clipped(self, scalings: Mapping[str, Scaling]) -> dict[str, dict[str, float]]:
+        """Per channel the fraction of the ``background`` cut off, and of all pixels shown ``black`` and ``white``."""
+        found = {}
+        for name, sample in self.samples.items():
+            black, white, _ = scalings[name].levels
+            found[name] = {
+                "background": self.backgrounds[name].clipped(black),
+                "black": float(np.mean(sample <= black)) if sample.size else 0.0,
+                "white": float(np.mean(sample >= white)) if sample.size else 0.0,
+            }
+        return found
+
+    def refuse_clipping(self, scalings: Mapping[str, Scaling]) -> None:
+        """Raise SettingError where more than `CLIPPING_LIMIT` of a channel's background is cut off."""
+        for name, scaling in scalings.items():
+            background, black = self.backgrounds[name], scaling.levels.black
+            part = background.clipped(black)
+            if part > CLIPPING_LIMIT:
+                of = "" if name == "L" else f" in {name}"
+                percent = f"{100 * part:.0f}" if part >= 0.1 else f"{100 * part:.2g}"
+                msg = (
+                    f"black={black:.6g} cuts off {percent} % of the background's pixels{of}, which lies at "
+                    f"{background.level:.6g} ± {background.sigma:.3g}: the background cannot turn black, there is "
+                    f"information in it. Allowed is black={background.lowest_black:.6g} or less (at most "
+                    f"{100 * CLIPPING_LIMIT:g} % cut off); pass allow_clipping=True to insist"
+                )
+                raise SettingError(msg)
 
 
 def _opened(image: Image) -> xr.DataArray | xr.Dataset:
@@ -262,30 +336,13 @@ def _scaling(
     return Scaling(curve, Levels(levels.black, levels.white, float(midtone)))
 
 
-def _refuse_clipping(scalings: Mapping[str, Scaling], backgrounds: Mapping[str, Background]) -> None:
-    for name, scaling in scalings.items():
-        background, black = backgrounds[name], scaling.levels.black
-        part = background.clipped(black)
-        if part > CLIPPING_LIMIT:
-            of = "" if name == "L" else f" in {name}"
-            percent = f"{100 * part:.0f}" if part >= 0.1 else f"{100 * part:.2g}"
-            msg = (
-                f"black={black:.6g} cuts off {percent} % of the background's pixels{of}, which lies at "
-                f"{background.level:.6g} ± {background.sigma:.3g}: the background cannot turn black, there is "
-                f"information in it. Allowed is black={background.lowest_black:.6g} or less (at most "
-                f"{100 * CLIPPING_LIMIT:g} % cut off); pass allow_clipping=True to insist"
-            )
-            raise SettingError(msg)
-
-
 def _picture(
     image: xr.DataArray | xr.Dataset,
-    planes: Mapping[str, xr.DataArray | xr.Dataset],
     scalings: Mapping[str, Scaling],
     clipped: Mapping[str, dict[str, float]],
 ) -> xr.DataArray:
     shown = []
-    for name, plane in planes.items():
+    for name, plane in planes_of_picture(image).items():
         signal = plane["signal"] if isinstance(plane, xr.Dataset) else plane
         signal = signal.transpose("y", "x").reset_coords(drop=True)
         work = scalings[name].shades
@@ -295,7 +352,7 @@ def _picture(
             data = signal.data.map_blocks(lambda block, work=work: _by_bands(block, work), dtype=np.float32)
         shown.append(signal.copy(data=data))
     if "channel" in image.dims:
-        out = xr.concat(shown, xr.Variable("channel", list(planes)), join="exact")
+        out = xr.concat(shown, xr.Variable("channel", list(scalings)), join="exact")
     else:
         out = shown[0]
     first = next(iter(scalings.values()))
