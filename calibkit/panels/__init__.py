@@ -2,5 +2,6 @@
 
 from calibkit.panels.compare import ComparePanel
 from calibkit.panels.image_view import ImageView
+from calibkit.panels.numbers import NumbersPanel
 
-__all__ = ["ComparePanel", "ImageView"]
+__all__ = ["ComparePanel", "ImageView", "NumbersPanel"]

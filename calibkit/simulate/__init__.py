@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from calibkit.simulate.camera import X_TRANS, Camera
+from calibkit.simulate.deck import deck_pixels
 from calibkit.simulate.effects import EFFECTS
 from calibkit.simulate.frame import simulate_frame, simulate_stack
 from calibkit.simulate.ground_truth import session_truth, truth
@@ -21,6 +22,7 @@ __all__ = [
     "Optics",
     "Reflection",
     "Sky",
+    "deck_pixels",
     "random_dust",
     "sample_session",
     "session_truth",
