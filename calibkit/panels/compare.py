@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -16,6 +14,7 @@ from calibkit.errors import SettingError
 from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.image_view import ImageView
+from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.state import CompareState
 
 
@@ -74,28 +73,22 @@ class ComparePanel(Panel):
         if state.mode == "difference":
             self._check_difference(frames)
         super().__init__(state, errors)
-        self._inputs = (before, after)
+        self._loads = load_lines(before=before, after=after)
         self.view = ImageView(*frames, names=names, state=state, errors=errors, height=height)
         state.observe(self._refuse_difference, "mode")
         self.assemble(self.view)
 
     def code_lines(self) -> list[str]:
-        loads = [
-            f"{name} = open_image({str(Path(image))!r})"
-            for name, image in zip(("before", "after"), self._inputs, strict=True)
-            if isinstance(image, str | os.PathLike)
-        ]
-        lines = ["from calibkit import difference", "from calibkit.panels import ComparePanel"]
-        if loads:
-            lines.append("from calibkit import open_image")
         region = "" if self.state.region is None else f", region={self.state.region!r}"
-        return [
-            *lines,
-            "",
-            *loads,
-            f"result = difference(before, after{region})",
-            self.state.code("before", "after"),
-        ]
+        return with_imports(
+            [
+                "from calibkit import difference",
+                "from calibkit.panels import ComparePanel",
+                *self._loads,
+                f"result = difference(before, after{region}).load()",
+                self.state.code("before", "after"),
+            ]
+        )
 
     def compute(self) -> xr.DataArray:
         """After − before in the region that is seen, float32; see `calibkit.display.comparing.difference`."""
