@@ -187,7 +187,7 @@ def _root(array: xr.DataArray) -> str:
 def _unchanged(array: xr.DataArray, again: xr.DataArray) -> bool:
     """Whether nothing but a choice was done to the pixels: the same layers, but for what is random in their names."""
     steps, others = (
-        [name if name.startswith("result-") else name.rpartition("-")[0] for name in _layers(one)]
+        [name if name.startswith("result-") else re.split(r"-[0-9a-f]{8}", name)[0] for name in _layers(one)]
         for one in (array, again)
     )
     return steps == others and (bool(steps) or array.identical(again))
