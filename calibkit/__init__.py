@@ -50,6 +50,7 @@ _PUBLIC = {
         "white_balance",
     ),
     "brightness": ("hyperbolic_curve", "save_picture", "stretch_picture"),
+    "align": ("find_stars", "measure_quality", "register", "resample", "stack_lights"),
     "io.save": ("open_result", "save"),
     "display.images": ("open_image",),
     "display.comparing": ("difference",),

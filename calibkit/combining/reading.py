@@ -126,7 +126,7 @@ class StackReader:
         ``turn(frame)`` is a context in which one frame is read.
         """
         if self._source is None:
-            arrays = {name: _rows(data, y0, y1) for name, data in self._arrays.items()}
+            arrays = _rows(self._arrays, y0, y1)
             values = arrays["values"].astype(self.dtype, copy=False)
             return Band(values, arrays.get("flags"), arrays.get("variance"))
         n, _, width = self.shape
@@ -231,10 +231,15 @@ def _strips(data: Any, frame: int, strips: list[tuple[int, int]]) -> list[np.nda
     return list(dask.compute(*parts, scheduler="synchronous"))
 
 
-def _rows(data: Any, y0: int, y1: int) -> np.ndarray:
-    rows = data[:, y0:y1]
-    if not isinstance(rows, np.ndarray):
-        rows = rows.compute(scheduler="synchronous")
-    if not rows.dtype.isnative:
-        rows = rows.astype(rows.dtype.newbyteorder("="))
-    return np.ascontiguousarray(rows)
+def _rows(arrays: dict[str, Any], y0: int, y1: int) -> dict[str, np.ndarray]:
+    """Rows of every array; lazy ones are computed at once, since they may come out of one calculation."""
+    rows = {name: data[:, y0:y1] for name, data in arrays.items()}
+    if not all(isinstance(part, np.ndarray) for part in rows.values()):
+        import dask
+
+        rows = dask.compute(rows, scheduler="synchronous")[0]
+    native = {
+        name: part if part.dtype.isnative else part.astype(part.dtype.newbyteorder("="))
+        for name, part in rows.items()
+    }
+    return {name: np.ascontiguousarray(part) for name, part in native.items()}

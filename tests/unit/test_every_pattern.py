@@ -498,6 +498,7 @@ ELSEWHERE = {
     *("open_stack", "scan", "open_result", "sample_session", "deck_pixels"),
     *("simulate_frame", "simulate_stack", "write_session", "truth", "session_truth"),
     *("open_image", "difference", "view_of"),
+    *("find_stars", "measure_quality", "register", "resample", "stack_lights"),
     *("read_recipe", "write_recipe"),
     *("hyperbolic_curve", "save_picture"),
 }

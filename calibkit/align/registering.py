@@ -1,0 +1,177 @@
+"""Aligning lights on their stars."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from calibkit.align.lights import Lights, lights_of, place_of
+from calibkit.align.matching import MODELS, fit, match, move
+from calibkit.align.quality import score
+from calibkit.align.stars import Stars, find_stars
+from calibkit.align.transforms import Transform, Transforms
+from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
+from calibkit.progress import Progress, silent
+
+#: A star is no better placed than this in pixels, whatever its light: images differ a little over the field.
+_FLOOR = 0.02
+
+
+def register(
+    lights: Lights,
+    *,
+    reference: int | Literal["auto"] = "auto",
+    model: str = "similarity",
+    stars: Sequence[Stars] | None = None,
+    use: Sequence[bool] | None = None,
+    minimum_stars: int = 6,
+    progress: Progress = silent,
+) -> Transforms:
+    """Find where every light lies with respect to a reference, from the stars in it.
+
+    Parameters
+    ----------
+    lights : Dataset, DataArray or sequence of them
+        Calibrated lights, ``(y, x)`` or ``(frame, y, x)``, in memory or lazy, mosaics as they are.
+    reference : int or "auto"
+        Number of the frame to which the others are brought; the one with the most and sharpest stars when ``"auto"``.
+    model : {"translation", "euclidean", "similarity", "affine"}
+        What may differ between frames: places; and rotation; and scale; and shear.
+    stars : list of Stars, optional
+        From `find_stars`, so that the pixels are not read again.
+    use : sequence of bool, optional
+        Frames that are not to be used (False), from ``measure_quality(...)["usable"]`` for instance, are left out.
+    minimum_stars : int
+        So many stars have to agree.
+    progress : callable
+        ``progress(done, total, what)``; may raise `Cancelled`.
+
+    Returns
+    -------
+    Transforms
+        One `Transform` for each light, in their order; a frame that cannot be aligned is there with the reason.
+
+    Raises
+    ------
+    CalibkitError
+        No light has stars enough to be the reference.
+    MismatchError
+        The lights do not lie on the same pixels.
+    SettingError
+        A setting that cannot work.
+
+    Warns
+    -----
+    CalibkitWarning
+        Frames cannot be aligned and are left out.
+
+    Notes
+    -----
+    Triangles of stars [1]_ [2]_ find the pairs, whatever the rotation: after a meridian flip it is 180°. The map is
+    fitted by least squares, weighted by how well each star is placed, and pairs beyond 3.5 robust standard deviations
+    leave it. Its error is what a simulation with the same stars would show, not the scatter of single stars.
+
+    References
+    ----------
+    .. [1] Groth, E. J. 1986, AJ 91, 1244.
+    .. [2] Beroiz, M. et al. 2020, Astronomy and Computing 32, 100384.
+
+    Examples
+    --------
+    >>> transforms = register(calibrated)  # doctest: +SKIP
+    >>> transforms.table[["file", "shift x", "shift y", "rotation", "rms"]]  # doctest: +SKIP
+    """
+    found = lights_of(lights, "register")
+    if model not in MODELS:
+        msg = f"model={model!r} is not known; allowed are {', '.join(map(repr, MODELS))}"
+        raise SettingError(msg)
+    if minimum_stars < 3:
+        msg = f"minimum_stars={minimum_stars!r}: triangles need 3 or more"
+        raise SettingError(msg)
+    stars = find_stars(lights, progress=progress) if stars is None else list(stars)
+    wanted = np.ones(len(found), bool) if use is None else np.asarray(use, bool)
+    if len(stars) != len(found) or wanted.shape != (len(found),):
+        msg = f"{len(found)} lights, but stars of {len(stars)} and use= for {wanted.size}: give one for each light"
+        raise SettingError(msg)
+    chosen = _reference(reference, stars, wanted, minimum_stars)
+    target = stars[chosen]
+    frames = []
+    for number, mine in enumerate(stars):
+        if not wanted[number] and number != chosen:
+            frames.append(_failed(mine, 0, "it was not to be used"))
+        elif number == chosen:
+            frames.append(Transform(mine.name, np.eye(3), 0.0, 0.0, len(mine), True))
+        else:
+            frames.append(_aligned(mine, target, model, minimum_stars))
+        progress(number + 1, len(stars), f"align {len(stars)} frames")
+    lost = [f for n, f in enumerate(frames) if not f.ok and wanted[n]]
+    if lost:
+        lines = "; ".join(f"{frame.name}: {frame.reason}" for frame in lost[:5])
+        more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+        msg = (
+            f"register: {len(lost)} of {len(frames)} frames cannot be aligned and are left out: {lines}{more}"
+        )
+        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    return Transforms(tuple(frames), chosen, model, found[0].shape, place_of(found[0].labelled))
+
+
+def _reference(reference: int | str, stars: list[Stars], wanted: np.ndarray, least: int) -> int:
+    if isinstance(reference, str):
+        if reference != "auto":
+            msg = f"reference={reference!r}: allowed are 'auto' or the number of a frame"
+            raise SettingError(msg)
+        scores = np.where(wanted, [score(s) for s in stars], -np.inf)
+        chosen = int(np.argmax(scores))
+    else:
+        if not -len(stars) <= reference < len(stars):
+            msg = f"reference={reference!r}: there are {len(stars)} frames, numbered from 0"
+            raise SettingError(msg)
+        chosen = int(reference) % len(stars)
+    if len(stars) > 1 and len(stars[chosen]) < least:
+        who = "no light" if reference == "auto" else stars[chosen].name
+        msg = (
+            f"register: {who} has {least} stars that can be measured (most: {max(map(len, stars))}), so there is nothing "
+            "to align on; look at measure_quality, or lower the threshold of find_stars"
+        )
+        raise CalibkitError(msg)
+    return chosen
+
+
+def _failed(stars: Stars, count: int, reason: str) -> Transform:
+    return Transform(stars.name, np.full((3, 3), math.nan), math.nan, math.nan, count, False, reason)
+
+
+def _aligned(mine: Stars, target: Stars, model: str, least: int) -> Transform:
+    if len(mine) < least:
+        return _failed(mine, len(mine), f"{len(mine)} stars were found, {least} are needed")
+    pairs = match(mine.xy, target.xy, least=least)
+    if pairs is None:
+        return _failed(mine, 0, f"none of its {len(mine)} stars form a pattern that is in the reference")
+    i, j = pairs
+    source, goal = mine.xy[i], target.xy[j]
+    spread = mine.error[i] ** 2 + target.error[j] ** 2 + _FLOOR**2
+    weight = 1 / spread
+    keep = np.ones(i.size, bool)
+    matrix = np.eye(3)
+    for _ in range(10):
+        matrix = fit(model, source[keep], goal[keep], weight[keep])
+        rest = np.hypot(*(move(matrix, source) - goal).T) * np.sqrt(weight)
+        # of a Rayleigh distribution the median is 1.1774 σ
+        limit = 3.5 * max(float(np.median(rest[keep])) / 1.1774, 1.0)
+        following = rest <= limit
+        if following.sum() < least:
+            return _failed(mine, int(following.sum()), "its stars do not agree on a common map")
+        if (following == keep).all():
+            break
+        keep = following
+    away = move(matrix, source[keep]) - goal[keep]
+    rms = float(np.sqrt(np.mean(away**2)))
+    free = {"translation": 2, "euclidean": 3, "similarity": 4, "affine": 6}[model]
+    excess = max(1.0, float(np.mean(away**2 * weight[keep, None])))
+    # mean variance of the map over the stars: parameters / (2 n) of a star's, as of every fit
+    error = math.sqrt(excess * free / 2 / weight[keep].sum())
+    return Transform(mine.name, matrix, rms, error, int(keep.sum()), True)

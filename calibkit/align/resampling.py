@@ -1,0 +1,307 @@
+"""Frames brought onto the grid of the reference, as mosaics still: every site of the pattern by itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from calibkit.align.lights import Frames, Light, Rows, lights_of
+from calibkit.align.transforms import Transform
+from calibkit.cfa import Pattern, pattern_of
+from calibkit.cfa.phase import origin
+from calibkit.errors import MismatchError, SettingError
+from calibkit.memory import band_rows
+from calibkit.meta import add_step
+
+Interpolation = Literal["lanczos3", "bicubic", "linear"]
+#: Name → samples on either side.
+REACH = {"linear": 1, "bicubic": 2, "lanczos3": 3}
+#: A fraction of a pixel is rounded to 1/2048.
+_PHASES = 1024
+
+
+def resample(
+    light: Frames,
+    transform: Transform | np.ndarray,
+    *,
+    interpolation: Interpolation = "lanczos3",
+) -> xr.Dataset:
+    """Bring a light onto the pixels of the reference, with its variance and flags.
+
+    Parameters
+    ----------
+    light : Dataset or DataArray
+        One calibrated light ``(y, x)``, in memory or lazy.
+    transform : Transform or array of shape (3, 3)
+        From `register`: takes (x, y, 1) of the light to the reference, in sensor pixels.
+    interpolation : {"lanczos3", "bicubic", "linear"}
+        Sinc with a Lanczos window over 6 × 6 samples, cubic convolution over 4 × 4, or linear over 2 × 2: less and
+        less sharp, with less and less ringing beside bright stars.
+
+    Returns
+    -------
+    Dataset
+        ``signal`` and ``variance`` (float32), ``flags`` (uint16) on the same sensor pixels, with the same pattern. Every
+        site of the pattern is interpolated from samples of that site alone. NaN with the flag *no_data* where the light
+        does not reach. ``attrs["noise_correlation"]`` is by what factor the variance of a mean over many pixels is larger
+        than the pixels' own variances would make it if they were independent.
+
+    Raises
+    ------
+    SettingError
+        An interpolation that does not exist, or a pattern such as X-Trans whose sites are too far apart.
+    MismatchError
+        The transform says that the frame could not be aligned.
+
+    Notes
+    -----
+    With weights w of samples with variance v the variance of the result is Σ w² v. Neighbouring results share samples;
+    their covariance is not kept, hence the factor. A bad sample does not enter: the others are weighed up. Where the
+    bad one lies right beside the place, or a saturated one has weight, the result has its flag.
+
+    References
+    ----------
+    Duchon, C. E. 1979, "Lanczos filtering in one and two dimensions", J. Applied Meteorology 18, 1016.
+    Keys, R. G. 1981, "Cubic convolution interpolation for digital image processing", IEEE Trans. ASSP 29, 1153.
+
+    Examples
+    --------
+    >>> moved = resample(calibrated, transforms[3])  # doctest: +SKIP
+    """
+    found = lights_of(light, "resample")
+    if len(found) != 1:
+        msg = f"resample takes one light and its transform, found {len(found)} lights; stack_lights takes them all"
+        raise MismatchError(msg)
+    matrix = matrix_of(transform, found[0].name)
+    grid = grid_like(light, interpolation)
+    height, width = grid.shape
+    out = tuple(np.empty((height, width), dtype) for dtype in (np.float32, np.float32, np.uint16))
+    step = band_rows(height, width, bytes_per_pixel=40, multiple=grid.period[0])
+    for y0 in range(0, height, step):
+        y1 = min(y0 + step, height)
+        for target, rows in zip(out, align_rows(found[0], matrix, grid, y0, y1), strict=True):
+            target[y0:y1] = rows
+    single = light.isel(frame=0) if "frame" in light.dims else light
+    units = str(single.attrs.get("units", "adu"))
+    result = xr.Dataset(
+        {name: (("y", "x"), part) for name, part in zip(("signal", "variance", "flags"), out, strict=True)},
+        coords=single.coords,
+        attrs=single.attrs,
+    )
+    result["signal"].attrs["units"] = units
+    result["variance"].attrs["units"] = f"{units}2"
+    result.attrs["noise_correlation"] = round(correlation(grid, [matrix]), 3)
+    return add_step(result, "resample", interpolation=interpolation, matrix=matrix.tolist())
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels that frames are brought to, as a mosaic: each site of the cell is a plane of its own.
+
+    Output row i and column j of a site at (dy, dx) of the cell lie at sensor row ``start[0] + step[0] * i + shift[0]``,
+    where the shift is (dy, dx), or the middle of the cell for all sites when they are to lie on one another.
+    """
+
+    shape: tuple[int, int]  # of the output mosaic
+    period: tuple[int, int]
+    start: tuple[float, float]
+    step: tuple[float, float]
+    together: bool
+    interpolation: str
+    place: tuple[int, int]  # sensor row and column of the frames' first pixel
+    frame_shape: tuple[int, int]
+
+    def centre(self, dy: int, dx: int) -> tuple[float, float]:
+        """What to add for the site at (dy, dx)."""
+        if self.together:
+            return (self.period[0] - 1) / 2, (self.period[1] - 1) / 2
+        return float(dy), float(dx)
+
+
+def grid_like(light: Frames, interpolation: str) -> Grid:
+    """The grid of the light itself."""
+    pattern = pattern_of(light)
+    check_interpolation(interpolation, pattern)
+    place = origin(light, pattern)
+    shape = (light.sizes["y"], light.sizes["x"])
+    py, px = pattern.period
+    return Grid(
+        shape, (py, px), (float(place[0]), float(place[1])), (py, px), False, interpolation, place, shape
+    )
+
+
+def grid_of_cells(light: Frames, interpolation: str, scale: float) -> Grid:
+    """A grid on which the sites of a cell lie on one another, *scale* pixels for each cell."""
+    pattern = pattern_of(light)
+    check_interpolation(interpolation, pattern)
+    place = origin(light, pattern)
+    (py, px), size = pattern.period, (light.sizes["y"], light.sizes["x"])
+    rows, columns = (max(1, math.floor(n // p * scale + 1e-9)) for n, p in zip(size, (py, px), strict=True))
+    # the outer edges of the picture stay where they are
+    start = tuple(
+        o + (p / scale - 1) / 2 - (p - 1) / 2 for o, p in zip(map(float, place), (py, px), strict=True)
+    )
+    return Grid(
+        (rows * py, columns * px),
+        (py, px),
+        start,
+        (py / scale, px / scale),
+        True,
+        interpolation,
+        place,
+        size,
+    )
+
+
+def check_interpolation(interpolation: str, pattern: Pattern) -> None:
+    """Refuse what does not exist, and patterns whose sites are too far apart to interpolate between."""
+    if interpolation not in REACH:
+        msg = f"interpolation={interpolation!r}: allowed are {', '.join(map(repr, REACH))}"
+        raise SettingError(msg)
+    if max(pattern.period) > 2:
+        py, px = pattern.period
+        msg = (
+            f"the pattern repeats every {py} × {px} pixels, so that samples of one site are too far apart to interpolate "
+            "between them; use stack_lights(..., channels='drizzle'), which puts every sample in its own place"
+        )
+        raise SettingError(msg)
+
+
+def matrix_of(transform: Transform | np.ndarray, name: str) -> np.ndarray:
+    """The 3 × 3 matrix, checked."""
+    if isinstance(transform, Transform):
+        if not transform.ok:
+            msg = f"{name} could not be aligned: {transform.reason}"
+            raise MismatchError(msg)
+        transform = transform.matrix
+    matrix = np.asarray(transform, float)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:2, :2])) < 1e-6:
+        msg = f"a transform is a 3 × 3 matrix that can be inverted, found {matrix!r}"
+        raise SettingError(msg)
+    return matrix
+
+
+def align_rows(
+    light: Light,
+    matrix: np.ndarray,
+    grid: Grid,
+    y0: int,
+    y1: int,
+    factor: np.ndarray | None = None,
+    term: np.ndarray | None = None,
+) -> Rows:
+    """Rows *y0* to *y1* of the output mosaic; *y0* is a whole number of cells.
+
+    ``factor`` and ``term`` (py, px), for the sites of the cell, normalise the values on the way.
+    """
+    from calibkit.kernels import resample as kernels
+
+    py, px = grid.period
+    reach = REACH[grid.interpolation]
+    table, table2 = _tables(grid.interpolation)
+    shape = (y1 - y0, grid.shape[1])
+    out = (
+        np.full(shape, np.nan, np.float32),
+        np.full(shape, np.nan, np.float32),
+        np.ones(shape, np.uint16),
+    )
+    maps = {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
+    first = y0 // py
+    top, bottom = _rows_needed(maps, grid, first, -(-y1 // py), reach)
+    if top >= bottom:
+        return out
+    band = light.read(top, bottom)
+    for (dy, dx), affine in maps.items():
+        rows, columns = len(range(dy, shape[0], py)), len(range(dx, shape[1], px))
+        height, width = len(range(dy, bottom - top, py)), len(range(dx, band[0].shape[1], px))
+        if not (rows and columns and height and width):
+            continue
+        plane = tuple(np.empty((height, width), array.dtype) for array in band)
+        dirty = np.empty((height, width), np.uint8)
+        kernels.split_plane(*band, dy, dx, py, px, *plane, reach, dirty)
+        own = affine.copy()
+        own[0, 2] -= top // py
+        kernels.resample_plane(
+            *plane, dirty, table, table2, own, first,
+            np.float32(1.0 if factor is None else factor[dy, dx]), np.float32(0.0 if term is None else term[dy, dx]),
+            *out, dy, dx, py, px, rows, columns,
+        )  # fmt: skip
+    return out
+
+
+def _affine(matrix: np.ndarray, grid: Grid, dy: int, dx: int) -> np.ndarray:
+    """From output row and column of a site to row and column of that site's plane in the frame, (2, 3)."""
+    cy, cx = grid.centre(dy, dx)
+    # output (i, j) → (x, y) of the reference
+    to_sensor = np.array(
+        [[0.0, grid.step[1], grid.start[1] + cx], [grid.step[0], 0.0, grid.start[0] + cy], [0.0, 0.0, 1.0]]
+    )
+    # (x, y) of the frame → row and column of the plane
+    py, px = grid.period
+    to_plane = np.array(
+        [
+            [0.0, 1 / py, -(grid.place[0] + dy) / py],
+            [1 / px, 0.0, -(grid.place[1] + dx) / px],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    return (to_plane @ np.linalg.inv(matrix) @ to_sensor)[:2]
+
+
+def _rows_needed(maps: dict, grid: Grid, first: int, last: int, reach: int) -> tuple[int, int]:
+    """Rows of the frame, whole cells, that output cells *first* to *last* come from."""
+    py, px = grid.period
+    columns = grid.shape[1] / px
+    corners = np.array([[i, j, 1.0] for i in (first, last) for j in (0.0, columns)])
+    rows = np.concatenate([corners @ affine[0] for affine in maps.values()])
+    height = grid.frame_shape[0]
+    top = max(0, math.floor(rows.min()) - reach) * py
+    bottom = min(height, (math.ceil(rows.max()) + reach + 1) * py)
+    return top, bottom
+
+
+@lru_cache(maxsize=4)
+def _tables(interpolation: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights for every fraction of a pixel, (phase, sample), and their squares; they add up to 1."""
+    reach = REACH[interpolation]
+    fraction = np.linspace(0, 1, _PHASES + 1)[:, None]
+    t = fraction - np.arange(-reach + 1, reach + 1)
+    a = np.abs(t)
+    if interpolation == "linear":
+        weight = np.maximum(1 - a, 0)
+    elif interpolation == "bicubic":
+        near = (1.5 * a - 2.5) * a**2 + 1
+        far = ((-0.5 * a + 2.5) * a - 4) * a + 2
+        weight = np.where(a < 1, near, np.where(a < 2, far, 0))
+    else:
+        weight = np.where(a < 3, np.sinc(t) * np.sinc(t / 3), 0)
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    return weight.astype(np.float32), (weight**2).astype(np.float32)
+
+
+def correlation(grid: Grid, matrices: list[np.ndarray]) -> float:
+    """By what the variance of a mean over many pixels exceeds what independent pixels would have.
+
+    The weights add up to 1, so that a mean over many pixels has the variance of as many samples, while each pixel
+    has Σ w² of a sample's, which is averaged here over the places that the grid comes to lie at. With more pixels than
+    samples each sample counts several times.
+    """
+    _, table2 = _tables(grid.interpolation)
+    power = table2.sum(axis=1)
+    i, j = np.meshgrid(
+        np.arange(0, grid.shape[0] // grid.period[0], 7), np.arange(0, grid.shape[1] // grid.period[1], 7)
+    )
+    share = []
+    crowding = 1.0
+    for matrix in matrices:
+        affine = _affine(matrix, grid, 0, 0)
+        y, x = np.tensordot(affine, np.stack([i, j, np.ones_like(i)]), 1)
+        ky, kx = (np.rint((v - np.floor(v)) * _PHASES).astype(int) for v in (y, x))
+        share.append(float((power[ky] * power[kx]).mean()))
+        crowding = 1 / abs(float(np.linalg.det(affine[:, :2])))
+    return crowding / float(np.mean(share))

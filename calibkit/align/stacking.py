@@ -1,0 +1,333 @@
+"""Lights, aligned and combined: from calibrated frames to one picture."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from calibkit import meta
+from calibkit.align.lights import Light, Lights, lights_of, place_of
+from calibkit.align.resampling import (
+    Grid,
+    align_rows,
+    correlation,
+    grid_like,
+    grid_of_cells,
+)
+from calibkit.align.transforms import Transforms
+from calibkit.cfa import channel_index, pattern_of
+from calibkit.combining import combine
+from calibkit.combining.normalise import NORMALISATIONS, coefficients, measure
+from calibkit.combining.threads import run
+from calibkit.errors import MismatchError, SettingError
+from calibkit.progress import Progress, silent
+
+Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
+#: Bytes of aligned samples in a band, over all the frames.
+_BAND_BYTES = 160 * 2**20
+_SAMPLE_BYTES = 10
+_DTYPES = {"signal": np.float32, "variance": np.float32, "flags": np.uint16}
+
+
+def stack_lights(
+    lights: Lights,
+    transforms: Transforms,
+    *,
+    method: str = "mean",
+    reject: str = "auto",
+    low: float | None = None,
+    high: float | None = None,
+    normalise: str = "auto",
+    weights: str | Sequence[float] | None = None,
+    channels: Channels = "planes",
+    scale: float = 1.0,
+    pixfrac: float = 1.0,
+    interpolation: str = "lanczos3",
+    progress: Progress = silent,
+    client: Any = None,
+) -> xr.Dataset:
+    """Align lights and combine them into one picture, without outliers and with its variance.
+
+    Parameters
+    ----------
+    lights : Dataset, DataArray or sequence of them
+        Calibrated lights, as for `register`, in memory or lazy; of lazy ones only the rows of a band are held.
+    transforms : Transforms
+        From `register`. Frames that could not be aligned are left out.
+    method, reject, low, high
+        As for `calibkit.combine`.
+    normalise : str
+        As for `calibkit.combine`; levels and spreads are measured on the lights before they are aligned. ``"auto"``
+        shifts and scales.
+    weights : {"exposure", "noise"} or sequence of float, optional
+        As for `calibkit.combine`; numbers for all the lights, or for those that could be aligned.
+    channels : {"planes", "mosaic", "debayer", "drizzle"}
+        What becomes of the colours. ``"planes"``: one plane for each colour, one pixel for each cell of the pattern, all at
+        the cell's middle; greens are averaged. ``"mosaic"``: a mosaic like the lights, for `calibkit.extract_line` and
+        others. ``"debayer"``: that mosaic, converted by `calibkit.debayer` at full size. ``"drizzle"``: every sample
+        drops onto the grid of its colour, without any interpolation; for every pattern. A mono camera's frames are
+        just aligned, or drizzled.
+    scale : float
+        Pixels of the result for each pixel (of ``"planes"``: for each cell).
+    pixfrac : float
+        Side of a drop in pixels of the light, for ``"drizzle"``.
+    interpolation : {"lanczos3", "bicubic", "linear"}
+        As for `resample`.
+    progress : callable
+        ``progress(done, total, what)``; may raise `Cancelled`.
+    client : dask.distributed.Client, optional
+        Do the work on this cluster; its workers must see the same files.
+
+    Returns
+    -------
+    Dataset
+        ``signal``, ``variance`` and ``flags`` with dims ``(y, x)``, or ``(channel, y, x)`` in colour; ``n_kept`` counts the
+        frames. ``y`` and ``x`` are places on the reference's sensor. ``attrs["noise_correlation"]`` as in `resample`.
+
+    Raises
+    ------
+    MismatchError
+        The transforms are of other lights, or none could be aligned.
+    SettingError
+        A setting that cannot work.
+    Cancelled
+        The progress callback asked to stop.
+
+    Warns
+    -----
+    CalibkitWarning
+        As `calibkit.combine`.
+
+    Notes
+    -----
+    The result is made in bands of rows: for each, the rows of every light that fall into it are read, brought to
+    the reference and combined by the same engine as the masters. Memory does not grow with the number of
+    lights.
+
+    References
+    ----------
+    Fruchter, A. S. & Hook, R. N. 2002, "Drizzle", PASP 114, 144.
+
+    Examples
+    --------
+    >>> transforms = register(calibrated)  # doctest: +SKIP
+    >>> picture = stack_lights(calibrated, transforms)  # doctest: +SKIP
+    """
+    everything = lights_of(lights, "stack_lights")
+    chosen, matrices = _aligned(everything, transforms)
+    pattern = pattern_of(everything[0].labelled)
+    if channels not in ("planes", "mosaic", "debayer", "drizzle"):
+        msg = f"channels={channels!r}: allowed are 'planes', 'mosaic', 'debayer' and 'drizzle'"
+        raise SettingError(msg)
+    if not 0.1 <= scale <= 4:
+        msg = f"scale={scale!r}: from 0.1 to 4 is allowed"
+        raise SettingError(msg)
+    if scale != 1 and channels in ("mosaic", "debayer") and not pattern.is_mono:
+        msg = f"scale={scale!r}: a mosaic keeps its pixels; use channels='planes' or 'drizzle'"
+        raise SettingError(msg)
+    used = [everything[i] for i in chosen]
+    first = used[0].labelled
+    if channels == "drizzle":
+        msg = "channels='drizzle' is not there"
+        raise SettingError(msg)
+    if channels == "planes" or pattern.is_mono:
+        grid = grid_of_cells(first, interpolation, scale)
+    else:
+        grid = grid_like(first, interpolation)
+    stacked = _template(used)
+    factor, term = _normalisation(stacked, used, normalise, progress)
+    aligned = _lazily(stacked, used, matrices, grid, factor, term)
+    result = combine(
+        aligned,
+        method=method,
+        reject=reject,
+        low=low,
+        high=high,
+        normalise="none",
+        weights=_weights(weights, len(everything), chosen),
+        progress=progress,
+        client=client,
+    )
+    result.attrs["noise_correlation"] = round(correlation(grid, matrices), 3)
+    return _finished(result, everything[0], grid, channels, transforms, chosen, scale)
+
+
+def _aligned(lights: list[Light], transforms: Transforms) -> tuple[list[int], list[np.ndarray]]:
+    """Numbers and matrices of the frames that could be aligned."""
+    if not isinstance(transforms, Transforms) or len(transforms) != len(lights):
+        found = (
+            f"{len(transforms)} of them" if isinstance(transforms, Transforms) else type(transforms).__name__
+        )
+        msg = f"{len(lights)} lights need the Transforms that calibkit.register made of them, found {found}"
+        raise MismatchError(msg)
+    first = lights[0]
+    if transforms.shape != first.shape or transforms.origin != place_of(first.labelled):
+        msg = (
+            f"the transforms are for lights of {transforms.shape} pixels at {transforms.origin} of the sensor, these have "
+            f"{first.shape} at {place_of(first.labelled)}; register them anew"
+        )
+        raise MismatchError(msg)
+    chosen = [i for i, frame in enumerate(transforms) if frame.ok]
+    if not chosen:
+        msg = "none of the lights could be aligned, so there is nothing to stack; see transforms.table"
+        raise MismatchError(msg)
+    return chosen, [transforms[i].matrix for i in chosen]
+
+
+def _weights(weights: str | Sequence[float] | None, count: int, chosen: list[int]) -> str | np.ndarray | None:
+    if weights is None or isinstance(weights, str):
+        return weights
+    values = np.asarray(weights, float)
+    return values[chosen] if values.shape == (count,) != (len(chosen),) else values
+
+
+class _Unaligned:
+    """The lights as `calibkit.combining.normalise.measure` reads a stack."""
+
+    def __init__(self, lights: list[Light]) -> None:
+        self._lights = lights
+        self.shape = (len(lights), *lights[0].shape)
+
+    def name(self, frame: int) -> str:
+        return self._lights[frame].name
+
+    def read_strips(self, frame: int, strips: list[tuple[int, int]]) -> list[np.ndarray]:
+        return self._lights[frame].strips(strips)
+
+
+def _normalisation(
+    stacked: xr.Dataset, lights: list[Light], normalise: str, progress: Progress
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Factor and term (frame, site row, site column) that bring every light to a common level and spread."""
+    if normalise != "auto" and normalise not in NORMALISATIONS:
+        msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
+        raise SettingError(msg)
+    if normalise == "none" or len(lights) == 1:
+        return None, None
+    cell, _ = channel_index(stacked)
+    levels = measure(
+        _Unaligned(lights),
+        cell,
+        noise=False,
+        run=lambda function, count, what: run(function, count, what, progress),
+    )
+    name = "additive_scaling" if normalise == "auto" else normalise
+    factor, term = coefficients(name, levels, lambda i: lights[i].name)
+    return factor[:, cell], term[:, cell]
+
+
+def _template(lights: list[Light]) -> xr.Dataset:
+    """What is known about the lights, as a stack without pixels."""
+    coords: dict[str, Any] = {}
+    for name, (_, default) in meta.FRAME_COORDS.items():
+        values = [meta.frame_value(light.labelled, name, default) for light in lights]
+        coords[name] = ("frame", np.array(values))
+    first = lights[0].labelled
+    coords |= {dim: first.coords[dim].values for dim in ("y", "x") if dim in first.coords}
+    return xr.Dataset(coords=coords, attrs=dict(first.attrs))
+
+
+def _lazily(
+    template: xr.Dataset,
+    lights: list[Light],
+    matrices: list[np.ndarray],
+    grid: Grid,
+    factor: np.ndarray | None,
+    term: np.ndarray | None,
+) -> xr.Dataset:
+    """The aligned lights as a lazy stack in bands of rows."""
+    import dask.array as da
+
+    count, (height, width) = len(lights), grid.shape
+    rows = _BAND_BYTES // (_SAMPLE_BYTES * count * width) // grid.period[0] * grid.period[0]
+    rows = max(8 * grid.period[0], min(rows, height))
+    edges = [*range(0, height, rows), height]
+    name = f"aligned-{uuid.uuid4().hex}"
+    graph: dict[Any, Any] = {}
+    for i in range(count):
+        scaling = (None, None) if factor is None else (factor[i], term[i])
+        for j, (y0, y1) in enumerate(itertools.pairwise(edges)):
+            graph[f"{name}-rows", i, j] = (_rows, lights[i].bare(), matrices[i], grid, y0, y1, *scaling)
+            for k, part in enumerate(_DTYPES):
+                graph[f"{name}-{part}", i, j, 0] = (_part, (f"{name}-rows", i, j), k)
+    chunks = ((1,) * count, tuple(np.diff(edges).tolist()), (width,))
+    data = {
+        part: (("frame", "y", "x"), da.Array(graph, f"{name}-{part}", chunks, dtype=dtype))
+        for part, dtype in _DTYPES.items()
+    }
+    coords = {n: c for n, c in template.coords.items() if n not in ("y", "x")}
+    origin = grid.place
+    coords |= {dim: origin[axis] + np.arange(grid.shape[axis]) for axis, dim in enumerate(("y", "x"))}
+    return xr.Dataset(data, coords=coords, attrs=template.attrs)
+
+
+def _rows(light: Light, matrix: np.ndarray, grid: Grid, y0: int, y1: int, factor: Any, term: Any) -> Any:
+    return align_rows(light, matrix, grid, y0, y1, factor, term)
+
+
+def _part(rows: tuple[np.ndarray, ...], number: int) -> np.ndarray:
+    return rows[number][None]
+
+
+def _finished(
+    result: xr.Dataset,
+    light: Light,
+    grid: Grid,
+    channels: str,
+    transforms: Transforms,
+    chosen: list[int],
+    scale: float,
+) -> xr.Dataset:
+    """The combined mosaic as it was asked for, and the record of it."""
+    from calibkit.colour.debayer import convert_planes, debayer
+
+    pattern = pattern_of(light.labelled)
+    step = {
+        "step": "stack lights",
+        "channels": "mono" if pattern.is_mono else channels,
+        "scale": scale,
+        "interpolation": grid.interpolation,
+        "model": transforms.model,
+        "reference": transforms[transforms.reference].name,
+        "aligned": len(chosen),
+        "left out": [{"file": frame.name, "reason": frame.reason} for frame in transforms if not frame.ok],
+    }
+    result.attrs["provenance"] = [*result.attrs.get("provenance", []), step]
+    if pattern.is_mono:
+        return _placed(result, grid)
+    if channels == "mosaic":
+        return result
+    if channels == "debayer":
+        factor = result.attrs["noise_correlation"]
+        made = debayer(result)
+        both = {name: round(value * factor, 3) for name, value in made.attrs["noise_correlation"].items()}
+        return made.assign_attrs(noise_correlation=both)
+    kept = result["n_kept"]
+    factor = result.attrs["noise_correlation"]
+    planes = convert_planes(result[["signal", "variance", "flags"]], pattern.colours, "superpixel")
+    labels = np.roll(pattern.label_letters, (-grid.place[0], -grid.place[1]), (0, 1))
+    py, px = grid.period
+    counts = [
+        np.max([kept.values[dy::py, dx::px] for dy, dx in np.argwhere(labels == letter)], axis=0)
+        for letter in pattern.colours
+    ]
+    planes["n_kept"] = (("channel", "y", "x"), np.stack(counts))
+    planes["rejected_fraction"] = result["rejected_fraction"]
+    planes.attrs["noise_correlation"] = dict.fromkeys(pattern.colours, factor)
+    return _placed(planes, grid)
+
+
+def _placed(result: xr.Dataset, grid: Grid) -> xr.Dataset:
+    """The result with the places of its pixels on the sensor."""
+    middle = [(p - 1) / 2 for p in grid.period]
+    places = {
+        dim: grid.start[axis] + middle[axis] + grid.step[axis] * np.arange(result.sizes[dim])
+        for axis, dim in enumerate(("y", "x"))
+    }
+    whole = all((v == np.floor(v)).all() for v in places.values())
+    return result.assign_coords({d: v.astype(int) if whole else v for d, v in places.items()})

@@ -1,0 +1,239 @@
+"""Stars of a light: found on one colour, binned, and measured on the samples of that colour alone."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from calibkit.align.lights import Light, Lights, lights_of, place_of
+from calibkit.cfa import Pattern, pattern_of
+from calibkit.errors import Cancelled, SettingError
+from calibkit.memory import worker_count
+from calibkit.progress import Progress, silent
+
+#: Frames without filters larger than this are searched in blocks of 2 × 2 pixels.
+_LARGE = 8_000_000
+_FWHM = math.sqrt(8 * math.log(2))
+#: Frames that are measured at a time: each is held as a whole, 4 bytes a pixel and as much again while it is searched.
+_AT_ONCE = 2
+#: Tile of the background in binned pixels.
+_TILE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Stars:
+    """Stars of one frame, brightest first.
+
+    ``x`` and ``y`` are sensor pixels, ``error`` is the standard error of the position along one axis, in pixels;
+    ``flux`` is in the unit of the signal, of the colour that was used. ``fwhm`` in pixels and ``eccentricity`` are those
+    of the image without the pixel's own width. ``sky`` is the median level and ``noise`` the noise of one pixel.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    fwhm: np.ndarray
+    eccentricity: np.ndarray
+    sky: float
+    noise: float
+    detected: int
+    colour: str
+    shape: tuple[int, int] = field(default=(0, 0))
+
+    def __len__(self) -> int:
+        return self.x.size
+
+    @property
+    def xy(self) -> np.ndarray:
+        """Places, shape (star, 2)."""
+        return np.column_stack([self.x, self.y])
+
+
+def find_stars(
+    lights: Lights, *, threshold: float = 5.0, most: int = 300, progress: Progress = silent
+) -> list[Stars]:
+    """Find the stars of every light and measure their places, widths and shapes.
+
+    Parameters
+    ----------
+    lights : Dataset, DataArray or sequence of them
+        Calibrated lights, as for `register`. Each is read once.
+    threshold : float
+        Least height above the background, in units of the noise of the binned picture.
+    most : int
+        So many of the brightest stars are measured in each frame.
+    progress : callable
+        ``progress(done, total, what)``; may raise `Cancelled`.
+
+    Returns
+    -------
+    list of Stars
+
+    Raises
+    ------
+    SettingError
+        A setting that cannot work.
+    MismatchError
+        The lights do not lie on the same pixels.
+
+    Notes
+    -----
+    The mean of the commonest colour in blocks of the pattern is searched with SEP [1]_, the library form of Source
+    Extractor [2]_; nothing is interpolated. An elliptical Gaussian on a level is then fitted by least squares to the
+    samples of that colour at their own places, so that the pattern does not pull on the stars. Stars with a
+    saturated or bad pixel near them, and those that are much wider or narrower than most, are left out.
+
+    References
+    ----------
+    .. [1] Barbary, K. 2016, "SEP: Source Extractor as a library", J. Open Source Software 1, 58.
+    .. [2] Bertin, E. & Arnouts, S. 1996, "SExtractor: Software for source extraction", A&A Supplement 117, 393.
+
+    Examples
+    --------
+    >>> stars = find_stars(calibrated)  # doctest: +SKIP
+    >>> np.median(stars[0].fwhm)  # doctest: +SKIP
+    """
+    if not threshold > 0 or most < 3:
+        msg = f"threshold={threshold!r}, most={most!r}: allowed are a threshold above 0 and 3 stars or more"
+        raise SettingError(msg)
+    found = lights_of(lights, "find_stars")
+    what = f"find stars in {len(found)} frame{'s' if len(found) > 1 else ''}"
+    progress(0, len(found), what)
+    with ThreadPoolExecutor(min(_AT_ONCE, worker_count()), thread_name_prefix="calibkit-stars") as pool:
+        waiting = [pool.submit(_stars_of, light, threshold, most) for light in found]
+        stars = []
+        try:
+            for future in waiting:
+                stars.append(future.result())
+                progress(len(stars), len(found), what)
+        except (Cancelled, KeyboardInterrupt):
+            for future in waiting:
+                future.cancel()
+            raise
+    return stars
+
+
+def star_colour(pattern: Pattern) -> str:
+    """The letter that is commonest in the pattern: green of Bayer and X-Trans cells."""
+    letters = pattern.label_letters.ravel().tolist()
+    return max(pattern.colours, key=lambda c: (letters.count(c), c in "GW", c == "L"))
+
+
+def _stars_of(light: Light, threshold: float, most: int) -> Stars:
+    from calibkit.kernels import stars as kernels
+
+    pattern = pattern_of(light.labelled)
+    colour = star_colour(pattern)
+    top, left = place_of(light.labelled)
+    use = np.roll(pattern.label_letters == colour, (-top, -left), (0, 1))
+    signal = light.whole()
+    block = _block(pattern, signal.size)
+    plane = np.empty((signal.shape[0] // block, signal.shape[1] // block), np.float32)
+    kernels.bin_colour(signal, use, block, plane)
+    share = max(1.0, use.mean() * block * block)
+    objects, sky, noise = _detect(plane, threshold)
+    empty = Stars(
+        light.name, *(np.empty(0) for _ in range(6)), sky, noise * math.sqrt(share), 0, colour, signal.shape
+    )
+    if objects is None or not len(objects):
+        return empty
+    order = np.argsort(-objects["flux"])[: 2 * most]
+    objects_all, objects = len(objects), objects[order]
+    middle = (block - 1) / 2
+    guess = np.empty((len(objects), 5))
+    guess[:, 0] = objects["x"] * block + middle
+    guess[:, 1] = objects["y"] * block + middle
+    width = np.sqrt(np.maximum(objects["a"] * objects["b"], 0.1)) * block
+    typical = float(np.median(width))
+    guess[:, 2] = objects["peak"] * 1.2
+    guess[:, 3] = sky
+    guess[:, 4] = np.clip(typical, 0.6, 8.0)
+    reach = int(np.clip(math.ceil(3.2 * typical), 2 * block + 1, 20))
+    table = np.empty((len(guess), 9))
+    kernels.fit_stars(signal, use, guess, reach, table)
+    good = _like_most(table)[:most]
+    if not good.size:
+        return empty
+    table = table[good]
+    large, small = (np.maximum(table[:, c] - 1 / 12, 0.01) for c in (4, 5))
+    flux = 2 * np.pi * table[:, 2] * np.sqrt(table[:, 4] * table[:, 5])
+    order = np.argsort(-flux)
+    measured = [
+        table[:, 0] + left,
+        table[:, 1] + top,
+        flux,
+        table[:, 6],
+        _FWHM * np.sqrt(np.sqrt(large * small)),
+        np.sqrt(1 - np.minimum(small / large, 1)),
+    ]
+    return Stars(
+        light.name,
+        *(values[order] for values in measured),
+        sky,
+        noise * math.sqrt(share),
+        objects_all,
+        colour,
+        signal.shape,
+    )
+
+
+def _block(pattern: Pattern, size: int) -> int:
+    if not pattern.is_mono:
+        return 2 if max(pattern.period) <= 2 else 3
+    return 2 if size > _LARGE else 1
+
+
+def _detect(plane: np.ndarray, threshold: float) -> tuple[Any, float, float]:
+    """Objects of SEP, the level and the noise of the binned picture."""
+    import sep
+
+    bad = np.isnan(plane)
+    if bad.mean() > 0.5 or min(plane.shape) < 8:
+        return None, math.nan, math.nan
+    mask = bad if bad.any() else None
+    if mask is not None:
+        plane[bad] = 0.0
+    tile = int(min(_TILE, *plane.shape))
+    background = sep.Background(plane, mask=mask, bw=tile, bh=tile)
+    background.subfrom(plane)
+    noise = float(background.globalrms)
+    if not noise > 0:
+        return None, float(background.globalback), noise
+    # one object for each group of pixels: pairs of stars are no good for aligning, and taking them apart can fail
+    sep.set_extract_pixstack(max(300_000, plane.size // 4))
+    objects = sep.extract(
+        plane,
+        threshold,
+        err=noise,
+        mask=mask,
+        minarea=3,
+        deblend_nthresh=1,
+        deblend_cont=1.0,
+        filter_kernel=_SMALL,
+    )
+    return objects, float(background.globalback), noise
+
+
+#: Smoothing before the search: little, since binned stars are narrow.
+_SMALL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
+
+
+def _like_most(table: np.ndarray) -> np.ndarray:
+    """Rows of the stars that were fitted well and look like most of them."""
+    good = table[:, 8] == 1
+    if not good.any():
+        return np.empty(0, int)
+    width = np.sqrt(np.maximum(table[:, 4] * table[:, 5], 0)) ** 0.5
+    bright = table[:, 2] > 3 * table[:, 7]
+    good &= (width > 0.35) & (bright | (table[:, 6] < 0.25)) & (table[:, 6] < 0.5)
+    if not good.any():
+        return np.empty(0, int)
+    typical = np.median(width[good])
+    good &= (width > 0.5 * typical) & (width < 1.8 * typical)
+    return np.flatnonzero(good)
