@@ -9,7 +9,7 @@ from calibkit.panels.figure import HERE
 
 
 class CodeBox(anywidget.AnyWidget):
-    """A folded box with Python text and a button that copies it.
+    """A folded box with Python text and buttons: one copies it, one puts it into a new cell where there are cells.
 
     Examples
     --------

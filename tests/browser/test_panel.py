@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 PANEL = """
@@ -77,3 +78,20 @@ def test_code_is_shown_and_copied(notebook: Callable) -> None:
     book.panel.get_by_role("button", name="copy", exact=True).click()
     expect(book.panel.get_by_role("button", name="copied")).to_be_visible()
     assert book.page.evaluate("() => navigator.clipboard.readText()") == "count(steps=7)"
+
+
+CELLS = "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells.map((cell) => cell.source)"
+
+
+def test_code_goes_into_a_new_cell(any_front_end: Callable, request: pytest.FixtureRequest) -> None:
+    page = any_front_end(PANEL, "panel", "'the last'")
+    page.get_by_text("Python for this").click(timeout=60_000)
+    expect(page.get_by_role("button", name="copy", exact=True)).to_be_visible()
+    button = page.get_by_role("button", name="new cell")
+    if "voila" in request.node.name:  # where nobody sees cells
+        expect(button).to_have_count(0)
+        return
+    button.click()
+    expect(page.get_by_role("button", name="added below")).to_be_visible()
+    cells = page.evaluate(CELLS)
+    assert [cell.strip() for cell in cells] == [PANEL.strip(), "panel", "count()", "'the last'"]
