@@ -16,7 +16,7 @@ from astropy.io import fits
 from hypothesis import strategies as st
 
 import calibkit
-from calibkit.panels import ComparePanel
+from calibkit.panels import ComparePanel, NumbersPanel, SignalChainPanel
 from calibkit.panels.base import Panel
 
 Settings = st.SearchStrategy[dict[str, Any]]
@@ -69,6 +69,36 @@ COMPARE = optional(
     levels=st.none() | st.tuples(st.floats(0.0, 900.0), st.floats(1000.0, 9000.0), st.floats(0.1, 0.9)),
 )
 
+# ---- NumbersPanel, SignalChainPanel ---------------------------------------------------------------------------
+
+
+def make_numbers(folder: Path) -> Panel:
+    """One frame of a stack."""
+    return NumbersPanel(calibkit.open_stack(write_frames(folder, "light", 2)).isel(frame=1))
+
+
+NUMBERS = optional(
+    centre=st.none() | st.tuples(st.integers(0, 23), st.integers(0, 31)),
+    rows=st.integers(5, 30),
+    columns=st.integers(5, 40),
+    counting=st.sampled_from(["in bins", "every value"]),
+    shades=st.booleans(),
+)
+
+
+def make_signal_chain(folder: Path) -> Panel:
+    """No files: everything is simulated."""
+    return SignalChainPanel(effects=("offset",), frames=1)
+
+
+SIGNAL_CHAIN = optional(
+    effects=st.lists(st.sampled_from(sorted(calibkit.simulate.EFFECTS)), unique=True, max_size=4),
+    temperature=st.floats(-40.0, 30.0),
+    frames=st.integers(1, 3),
+)
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
     "ComparePanel": (make_compare, COMPARE),
+    "NumbersPanel": (make_numbers, NUMBERS),
+    "SignalChainPanel": (make_signal_chain, SIGNAL_CHAIN),
 }

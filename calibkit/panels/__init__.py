@@ -1,7 +1,10 @@
 """Panels for the notebook: every step as something to take hold of."""
 
+from calibkit.panels.brightness import BrightnessPanel
+from calibkit.panels.channels import ChannelsPanel
 from calibkit.panels.compare import ComparePanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.numbers import NumbersPanel
+from calibkit.panels.signal_chain import SignalChainPanel
 
-__all__ = ["ComparePanel", "ImageView", "NumbersPanel"]
+__all__ = ["BrightnessPanel", "ChannelsPanel", "ComparePanel", "ImageView", "NumbersPanel", "SignalChainPanel"]

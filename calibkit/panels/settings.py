@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,8 @@ def slider(
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     made = kind(min=low, max=high, description=label, tooltip=tip, style=_STYLE, layout={"width": "22em"})
     if not whole:
-        made.step = (high - low) / 200
+        # The page moves a value between steps to the next one: a whole decimal step keeps what was written in Python.
+        made.step = 10.0 ** math.floor(math.log10((high - low) / 100))
         made.readout_format = ".3g"
     return _tied(
         made, state, errors, name, shown=lambda value: high if value is None else value,

@@ -1,7 +1,10 @@
 """Settings of the panels: checked traits, no widgets."""
 
 from calibkit.state.base import State
+from calibkit.state.brightness import BrightnessState
+from calibkit.state.channels import ChannelsState
 from calibkit.state.numbers import NumbersState
+from calibkit.state.signal_chain import SignalChainState
 from calibkit.state.view import CompareState, ViewState
 
-__all__ = ["CompareState", "NumbersState", "State", "ViewState"]
+__all__ = ["BrightnessState", "ChannelsState", "CompareState", "NumbersState", "SignalChainState", "State", "ViewState"]
