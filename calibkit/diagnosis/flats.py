@@ -54,7 +54,7 @@ def flat_correction(ev: Evidence) -> list[Finding]:
     if lacking:
         return [unclear(name, ev.where, lacking)]
     light, offset = fine_pattern(ev)
-    if not light.significance > _SEEN or not light.value > 4 * light.error:
+    if not light.significance > _SEEN or not light.value > _SEEN * light.error:
         why = "the flat's pattern from pixel to pixel does not stand out of the noise of flat and light."
         return [unclear(name, ev.where, why, "More flats and more lights would tell.", unit=unit)]
     level = light.value + offset.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from calibkit.diagnosis.sampling import Sample
 
 #: Measured over predicted noise.
 _RATIO, _RATIO_GRAVE = 0.12, 0.3
+#: Fraction to which a level that is missing has to agree with the bias.
+_LIKE_BIAS = 0.3
 #: Per cent of the noise that rounding may add.
 _STEP, _STEP_GRAVE = 30.0, 90.0
 #: Values that a step is looked for in.
@@ -60,8 +63,27 @@ def _raw_noise(ev: Evidence, role: str) -> Finding | None:
             )
         predicted = predicted + np.maximum(electrons, 0) / gain[ev.grid.site_channel][:, None]
     ratios = _ratios(measured, predicted)
-    return _noise_finding(
-        sample, median_of(ratios), _error_of_median(ratios), measured, predicted, source, gain_from
+    ratio, error = median_of(ratios), _error_of_median(ratios)
+    finding = _noise_finding(sample, ratio, error, measured, predicted, source, gain_from)
+    if finding.verdict in (SUSPECT, FAULT) and role == "light" and ratio > 1:
+        lacking = _lacking_bias(ev, gain, measured - predicted)
+        return finding if not lacking else replace(finding, cause=lacking[0], advice=lacking[1])
+    return finding
+
+
+def _lacking_bias(ev: Evidence, gain: np.ndarray, excess: np.ndarray) -> tuple[str, str] | None:
+    """Cause and advice where the noise is that of a level higher by the bias; None otherwise."""
+    height = ev.bias_level
+    level = median_of(mean_of(excess * gain[ev.grid.site_channel][:, None], axis=0))
+    if not (math.isfinite(height) and abs(level - height) < _LIKE_BIAS * height):
+        return None
+    cause = (
+        f"the lights have the noise of a level that is {level:.3g} ADU higher than theirs. That is the bias: it is gone "
+        "from the lights already, and taking it off once more makes it bias subtracted twice."
+    )
+    return (
+        cause,
+        "Say so when the lights are opened, attrs['bias_subtracted'] = True, or start from the raw ones.",
     )
 
 

@@ -69,15 +69,24 @@ def _calibrated(ev: Evidence) -> tuple[np.ndarray, np.ndarray]:
 
 def _alone(ev: Evidence, excess: np.ndarray, good: np.ndarray, above: np.ndarray) -> tuple[int, int]:
     """How many pixels stand out while nothing beside them does, of whatever colour; and how many were looked at."""
-    scatter = spread_of(high_pass(np.where(good, excess, np.nan)))
+    scatter = _of_channel(ev, spread_of(high_pass(np.where(good, excess, np.nan))))
     stands = np.divide(excess, scatter, out=np.zeros_like(excess), where=np.isfinite(excess) & (scatter > 0))
-    stands, fine, above = (_mosaic(ev, part) for part in (stands, good, above))
+    looked = np.zeros_like(
+        good
+    )  # not at the rim of a tile, where nobody has compared the dark with neighbours
+    inner(looked)[...] = inner(good)
+    stands, fine, above = (_mosaic(ev, part) for part in (stands, looked, above))
     centre, fine, above = (part[:, 1:-1, 1:-1] for part in (stands, fine, above))
     beside = np.full(centre.shape, -np.inf, np.float32)
     for dy, dx in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
         beside = np.maximum(beside, stands[:, dy : dy + centre.shape[1], dx : dx + centre.shape[2]])
     alone = fine & above & (centre > _SIGMA) & (beside < np.maximum(_SHARE * centre, _BESIDE))
     return int(alone.sum()), int(fine.sum())
+
+
+def _of_channel(ev: Evidence, scatter: np.ndarray) -> np.ndarray:
+    """Mean over the sites of a channel: a tile has few pixels of a site whose cell is as large as X-Trans'."""
+    return ev.grid.by_channel(scatter)[ev.grid.site_channel].astype(np.float32)
 
 
 def _mosaic(ev: Evidence, values: np.ndarray) -> np.ndarray:

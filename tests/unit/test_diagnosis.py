@@ -44,6 +44,13 @@ def test_fault_is_named(name: str) -> None:
         assert finding.significance > 4
 
 
+@pytest.mark.parametrize("seed", [73, 80, 164])
+def test_no_alarm_where_few_pixels_tell(seed: int) -> None:
+    """X-Trans cells hold one pixel of a site each, and a faint flat's pattern is hardly seen: alarms once, by chance."""
+    found = calibkit.diagnose(**faults.CLEAN["any"](seed))
+    assert not faults.alarms(found), found
+
+
 @pytest.mark.parametrize("name", faults.CLEAN)
 def test_clean_session_is_silent(name: str) -> None:
     found = calibkit.diagnose(**faults.CLEAN[name](SEED))
@@ -67,8 +74,12 @@ def test_every_test_is_proved_by_a_fault() -> None:
 
 
 def one(found: calibkit.Diagnosis) -> calibkit.Finding:
-    assert len(found) == 1, found
-    return found.findings[0]
+    return one_of(list(found))
+
+
+def one_of(findings: list[calibkit.Finding]) -> calibkit.Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
 
 
 @pytest.mark.parametrize("colder", [-2.0, 3.0])
@@ -170,6 +181,37 @@ def test_bias_subtracted_twice_is_said(claims: bool) -> None:
     (fault,) = found.faults
     assert fault.where == "dark"
     assert "bias subtracted twice" in fault.cause
+
+
+@pytest.mark.parametrize("lights", [1, 2, 3])
+@pytest.mark.parametrize("camera", ["mono", "bayer"])
+def test_bias_that_is_gone_from_few_lights_already(camera: str, lights: int) -> None:
+    setup = faults.SETUPS[camera]
+    frames = faults.FAULTS["bias gone from the lights already"].make(setup, SEED, lights)
+    found = calibkit.diagnose(**frames, checks=["flat correction", "noise"])
+    by_pattern = one_of(found["flat correction"])
+    assert "that is the bias: it was subtracted twice" in by_pattern.cause
+    assert by_pattern.verdict == "fault"
+    light = next(f for f in found["noise"] if f.where == "light")
+    if lights == 1:
+        assert "a single frame" in light.cause
+        return
+    # Noise tells it without flats as well, and its number is the bias.
+    without = calibkit.diagnose(
+        light=frames["light"], bias=frames["bias"], dark=frames["dark"], checks=["noise"]
+    )
+    assert "bias subtracted twice" in light.cause
+    assert "bias subtracted twice" in next(f for f in without if f.where == "light").cause
+    assert float(light.cause.split(" ADU")[0].rsplit(maxsplit=1)[-1]) == pytest.approx(
+        setup.camera.offset, rel=0.1
+    )
+
+
+def test_wrong_gain_is_not_taken_for_the_bias() -> None:
+    frames = faults.FAULTS["gain stated wrongly"].make(faults.SETUPS["mono"], SEED, 2.0)
+    light = next(f for f in calibkit.diagnose(**frames, checks=["noise"]) if f.where == "light")
+    assert light.verdict == "fault"
+    assert "gain or read noise is another one" in light.cause
 
 
 def test_result_whose_bias_was_subtracted_twice_or_never() -> None:
