@@ -54,6 +54,7 @@ class Panel(ipywidgets.VBox):
 
     def __init__(self, state: State, errors: ErrorArea | None = None) -> None:
         super().__init__()
+        self.add_class("calibkit-panel")
         self.state = state
         self.errors = errors or ErrorArea()
         self._work: Work | None = None
@@ -153,12 +154,21 @@ class Panel(ipywidgets.VBox):
         return f"{type(self).__name__}({self.describe()})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self)}
+
+    def _ipython_display_(self) -> None:
+        """Show the panel, and its picture as an output of its own below it.
+
+        A front end always chooses the widget of an output that has one, also where no kernel is left to draw it. So the
+        picture is the next output, which the stylesheet of a living panel hides (see figure.css).
+        """
+        from IPython.display import publish_display_data
+
+        publish_display_data(self._repr_mimebundle_())
         picture = self.png()
         if picture is not None:
-            bundle["image/png"] = base64.b64encode(picture).decode()
-        bundle["text/plain"] = repr(self)
-        return bundle
+            bundle = {"image/png": base64.b64encode(picture).decode(), "text/plain": repr(self)}
+            publish_display_data(bundle, metadata={"image/png": {"unconfined": True}})
 
     def close(self) -> None:
         """Stop work, and let go of everything that the panel holds."""

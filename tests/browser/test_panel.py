@@ -80,7 +80,9 @@ def test_code_is_shown_and_copied(notebook: Callable) -> None:
     assert book.page.evaluate("() => navigator.clipboard.readText()") == "count(steps=7)"
 
 
-CELLS = "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells.map((cell) => cell.source)"
+CELLS = (
+    "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells.map((cell) => cell.source)"
+)
 
 
 def test_code_goes_into_a_new_cell(any_front_end: Callable, request: pytest.FixtureRequest) -> None:
@@ -95,3 +97,34 @@ def test_code_goes_into_a_new_cell(any_front_end: Callable, request: pytest.Fixt
     expect(page.get_by_role("button", name="added below")).to_be_visible()
     cells = page.evaluate(CELLS)
     assert [cell.strip() for cell in cells] == [PANEL.strip(), "panel", "count()", "'the last'"]
+
+
+COMPARE = """
+import numpy as np
+from calibkit.panels import ComparePanel
+ComparePanel(np.zeros((40, 60)), np.ones((40, 60)))
+"""
+#: Saves the notebook, ends its kernel, and opens it again; the new kernel knows nothing of the panel.
+SAVE_AND_OPEN_AGAIN = """async () => {
+  const app = window.jupyterapp;
+  const old = app.shell.currentWidget;
+  await old.context.save();
+  const path = old.context.path;
+  await old.sessionContext.shutdown();
+  old.close();
+  old.dispose();
+  const panel = await app.commands.execute('docmanager:open', { path, factory: 'Notebook' });
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  app.shell.activateById(panel.id);
+}"""
+
+
+def test_without_its_kernel_a_panel_is_a_picture(notebook: Callable) -> None:
+    book = notebook(COMPARE)
+    expect(book.panel.locator(".calibkit-panel canvas").first).to_be_visible(timeout=20_000)
+    expect(book.panel.locator(".jp-RenderedImage img")).to_be_hidden()
+    book.page.evaluate(SAVE_AND_OPEN_AGAIN)
+    picture = book.panel.locator(".jp-RenderedImage img")
+    expect(picture).to_be_visible(timeout=20_000)
+    assert picture.evaluate("(image) => image.naturalWidth") >= 400
