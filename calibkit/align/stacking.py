@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
+from calibkit.align.drizzling import drizzle_lights
+from calibkit.align.levels import levels_of, template_of
 from calibkit.align.lights import Light, Lights, lights_of, place_of
 from calibkit.align.resampling import (
     Grid,
@@ -22,8 +24,6 @@ from calibkit.align.resampling import (
 from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining import combine
-from calibkit.combining.normalise import NORMALISATIONS, coefficients, measure
-from calibkit.combining.threads import run
 from calibkit.errors import MismatchError, SettingError
 from calibkit.progress import Progress, silent
 
@@ -60,7 +60,8 @@ def stack_lights(
     transforms : Transforms
         From `register`. Frames that could not be aligned are left out.
     method, reject, low, high
-        As for `calibkit.combine`.
+        As for `calibkit.combine`. Drizzle knows ``method="mean"`` and ``reject="auto"`` or ``"none"``: samples that
+        are more than 4 σ (*low*, *high*) and a step to the neighbouring pixels away from the median of the frames.
     normalise : str
         As for `calibkit.combine`; levels and spreads are measured on the lights before they are aligned. ``"auto"``
         shifts and scales.
@@ -70,8 +71,8 @@ def stack_lights(
         What becomes of the colours. ``"planes"``: one plane for each colour, one pixel for each cell of the pattern, all at
         the cell's middle; greens are averaged. ``"mosaic"``: a mosaic like the lights, for `calibkit.extract_line` and
         others. ``"debayer"``: that mosaic, converted by `calibkit.debayer` at full size. ``"drizzle"``: every sample
-        drops onto the grid of its colour, without any interpolation; for every pattern. A mono camera's frames are
-        just aligned, or drizzled.
+        drops onto the grid of its colour, without any interpolation; for every pattern. Samples that were repaired only
+        enter where there is no other. A mono camera's frames are just aligned, or drizzled.
     scale : float
         Pixels of the result for each pixel (of ``"planes"``: for each cell).
     pixfrac : float
@@ -130,18 +131,26 @@ def stack_lights(
     if scale != 1 and channels in ("mosaic", "debayer") and not pattern.is_mono:
         msg = f"scale={scale!r}: a mosaic keeps its pixels; use channels='planes' or 'drizzle'"
         raise SettingError(msg)
+    if weights is not None and not isinstance(weights, str):
+        weights = np.asarray(weights, float)
+        weights = weights[chosen] if weights.shape == (len(everything),) else weights
     used = [everything[i] for i in chosen]
     first = used[0].labelled
+    template = template_of(used)
     if channels == "drizzle":
-        msg = "channels='drizzle' is not there"
-        raise SettingError(msg)
+        result = drizzle_lights(
+            template, used, matrices, normalise=normalise, method=method, reject=reject, low=low, high=high,
+            weights=weights, scale=scale, pixfrac=pixfrac, progress=progress, client=client,
+        )  # fmt: skip
+        return _recorded(result, used[0], transforms, channels=channels, scale=scale, pixfrac=pixfrac)
     if channels == "planes" or pattern.is_mono:
         grid = grid_of_cells(first, interpolation, scale)
     else:
         grid = grid_like(first, interpolation)
-    stacked = _template(used)
-    factor, term = _normalisation(stacked, used, normalise, progress)
-    aligned = _lazily(stacked, used, matrices, grid, factor, term)
+    factor, term, weight = levels_of(template, used, normalise=normalise, weights=weights, progress=progress)
+    cell, _ = channel_index(template)
+    scaling = (None, None) if factor is None else (factor[:, cell], term[:, cell])
+    aligned = _lazily(template, used, matrices, grid, *scaling)
     result = combine(
         aligned,
         method=method,
@@ -149,12 +158,15 @@ def stack_lights(
         low=low,
         high=high,
         normalise="none",
-        weights=_weights(weights, len(everything), chosen),
+        weights=None if weight is None else weight.mean(axis=1),
         progress=progress,
         client=client,
     )
     result.attrs["noise_correlation"] = round(correlation(grid, matrices), 3)
-    return _finished(result, everything[0], grid, channels, transforms, chosen, scale)
+    result = _recorded(
+        result, used[0], transforms, channels=channels, scale=scale, interpolation=interpolation
+    )
+    return _finished(result, used[0], grid, channels)
 
 
 def _aligned(lights: list[Light], transforms: Transforms) -> tuple[list[int], list[np.ndarray]]:
@@ -177,59 +189,6 @@ def _aligned(lights: list[Light], transforms: Transforms) -> tuple[list[int], li
         msg = "none of the lights could be aligned, so there is nothing to stack; see transforms.table"
         raise MismatchError(msg)
     return chosen, [transforms[i].matrix for i in chosen]
-
-
-def _weights(weights: str | Sequence[float] | None, count: int, chosen: list[int]) -> str | np.ndarray | None:
-    if weights is None or isinstance(weights, str):
-        return weights
-    values = np.asarray(weights, float)
-    return values[chosen] if values.shape == (count,) != (len(chosen),) else values
-
-
-class _Unaligned:
-    """The lights as `calibkit.combining.normalise.measure` reads a stack."""
-
-    def __init__(self, lights: list[Light]) -> None:
-        self._lights = lights
-        self.shape = (len(lights), *lights[0].shape)
-
-    def name(self, frame: int) -> str:
-        return self._lights[frame].name
-
-    def read_strips(self, frame: int, strips: list[tuple[int, int]]) -> list[np.ndarray]:
-        return self._lights[frame].strips(strips)
-
-
-def _normalisation(
-    stacked: xr.Dataset, lights: list[Light], normalise: str, progress: Progress
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Factor and term (frame, site row, site column) that bring every light to a common level and spread."""
-    if normalise != "auto" and normalise not in NORMALISATIONS:
-        msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
-        raise SettingError(msg)
-    if normalise == "none" or len(lights) == 1:
-        return None, None
-    cell, _ = channel_index(stacked)
-    levels = measure(
-        _Unaligned(lights),
-        cell,
-        noise=False,
-        run=lambda function, count, what: run(function, count, what, progress),
-    )
-    name = "additive_scaling" if normalise == "auto" else normalise
-    factor, term = coefficients(name, levels, lambda i: lights[i].name)
-    return factor[:, cell], term[:, cell]
-
-
-def _template(lights: list[Light]) -> xr.Dataset:
-    """What is known about the lights, as a stack without pixels."""
-    coords: dict[str, Any] = {}
-    for name, (_, default) in meta.FRAME_COORDS.items():
-        values = [meta.frame_value(light.labelled, name, default) for light in lights]
-        coords[name] = ("frame", np.array(values))
-    first = lights[0].labelled
-    coords |= {dim: first.coords[dim].values for dim in ("y", "x") if dim in first.coords}
-    return xr.Dataset(coords=coords, attrs=dict(first.attrs))
 
 
 def _lazily(
@@ -274,30 +233,26 @@ def _part(rows: tuple[np.ndarray, ...], number: int) -> np.ndarray:
     return rows[number][None]
 
 
-def _finished(
-    result: xr.Dataset,
-    light: Light,
-    grid: Grid,
-    channels: str,
-    transforms: Transforms,
-    chosen: list[int],
-    scale: float,
-) -> xr.Dataset:
-    """The combined mosaic as it was asked for, and the record of it."""
+def _recorded(result: xr.Dataset, light: Light, transforms: Transforms, **settings: Any) -> xr.Dataset:
+    """The result with the step that made it."""
+    mono = pattern_of(light.labelled).is_mono
+    return meta.add_step(
+        result,
+        "stack lights",
+        **settings,
+        mono=mono,
+        model=transforms.model,
+        reference=transforms[transforms.reference].name,
+        aligned=int(transforms.ok.sum()),
+        left_out=[{"file": frame.name, "reason": frame.reason} for frame in transforms if not frame.ok],
+    )
+
+
+def _finished(result: xr.Dataset, light: Light, grid: Grid, channels: str) -> xr.Dataset:
+    """The combined mosaic as it was asked for."""
     from calibkit.colour.debayer import convert_planes, debayer
 
     pattern = pattern_of(light.labelled)
-    step = {
-        "step": "stack lights",
-        "channels": "mono" if pattern.is_mono else channels,
-        "scale": scale,
-        "interpolation": grid.interpolation,
-        "model": transforms.model,
-        "reference": transforms[transforms.reference].name,
-        "aligned": len(chosen),
-        "left out": [{"file": frame.name, "reason": frame.reason} for frame in transforms if not frame.ok],
-    }
-    result.attrs["provenance"] = [*result.attrs.get("provenance", []), step]
     if pattern.is_mono:
         return _placed(result, grid)
     if channels == "mosaic":

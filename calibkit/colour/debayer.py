@@ -77,7 +77,7 @@ def convert_planes(light: xr.Dataset, names: tuple[str, ...], method: Method) ->
     """Planes of up to three colours or channels of a mosaic, as `debayer` makes them, under these *names*."""
     _check_variables(light)
     pattern = pattern_of(light)
-    block = _block_size(pattern)
+    block = block_size(pattern)
     cell, channels = channel_index(light)
     numbers = {
         name: next((i for i, n in enumerate(names) if n in (name, name[0])), len(names)) for name in channels
@@ -123,7 +123,7 @@ def _check_variables(light: xr.Dataset) -> None:
         raise SettingError(msg)
 
 
-def _block_size(pattern: Pattern) -> int:
+def block_size(pattern: Pattern) -> int:
     """The smallest square that holds every colour, wherever it is laid."""
     py, px = pattern.period
     tiled = np.tile([list(row) for row in pattern.letters], (3, 3))
@@ -282,7 +282,7 @@ def _correlation(pattern: Pattern, method: str) -> dict[str, float]:
     py, px = pattern.period
     cell = np.array([[COLOURS.index(letter) for letter in row] for row in pattern.letters], np.uint8)
     flat = np.ones((3 * py + 4, 3 * px + 4), np.float32)
-    convert = _converter("bilinear", cell, _block_size(pattern), 3)
+    convert = _converter("bilinear", cell, block_size(pattern), 3)
     variance = convert(0 * flat, flat, np.zeros(flat.shape, np.uint16), 0, 0, flat.shape[0])[1]
     middle = variance[:, py : 2 * py, px : 2 * px].mean(axis=(1, 2))
     share = [float(np.mean(cell == number)) for number in range(3)]
