@@ -95,7 +95,7 @@ def faint_structure(image: xr.DataArray, black: float, *, block: int = 8) -> Fai
         raise SettingError(msg)
     part = image[:rows, :columns]
     values = np.asarray(part.values, np.float32)
-    background = background_of(values[:: max(1, rows // 500)])
+    background = background_of(values[:: max(1, rows // 150)])
     if not background.values.size:
         msg = "this frame has no finite pixel: there is no background in it"
         raise SettingError(msg)

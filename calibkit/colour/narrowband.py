@@ -178,7 +178,7 @@ def extract_line(
     if size not in ("half", "full"):
         msg = f"size={size!r} does not exist; allowed are 'half' and 'full'"
         raise SettingError(msg)
-    channels = _channels_of(light, line)
+    channels = channels_of_line(light, line)
     response, power = _weights(channels, worth)
     planes = convert_planes(light, channels, "superpixel" if size == "half" else "bilinear")
     r = xr.DataArray(response, dims="channel", coords={"channel": list(channels)})
@@ -203,7 +203,8 @@ def extract_line(
     return add_step(out, "extract line", line=line, size=size, weights=weights)
 
 
-def _channels_of(light: xr.Dataset, line: str) -> tuple[str, ...]:
+def channels_of_line(light: xr.DataArray | xr.Dataset, line: str) -> tuple[str, ...]:
+    """The channels of *light* that hold *line*, a line of `LINES` or channels joined by "+"; SettingError for others."""
     pattern = pattern_of(light)
     if pattern.is_mono:
         msg = "this frame has no colour filters (mono): all of it is the line, there is nothing to extract"

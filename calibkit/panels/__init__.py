@@ -1,10 +1,23 @@
 """Panels for the notebook: every step as something to take hold of."""
 
+from calibkit.panels.bias import BiasPanel
 from calibkit.panels.brightness import BrightnessPanel
 from calibkit.panels.channels import ChannelsPanel
 from calibkit.panels.compare import ComparePanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.numbers import NumbersPanel
+from calibkit.panels.session import SessionPanel
 from calibkit.panels.signal_chain import SignalChainPanel
+from calibkit.panels.stack import StackPanel
 
-__all__ = ["BrightnessPanel", "ChannelsPanel", "ComparePanel", "ImageView", "NumbersPanel", "SignalChainPanel"]
+__all__ = [
+    "BiasPanel",
+    "BrightnessPanel",
+    "ChannelsPanel",
+    "ComparePanel",
+    "ImageView",
+    "NumbersPanel",
+    "SignalChainPanel",
+    "StackPanel",
+    "SessionPanel",
+]

@@ -97,7 +97,7 @@ function makeLevels({ view, shown, changed }) {
       if (plot.visible !== seen) plot.setv({ visible: seen }, { sync: false });
       cell.element.hidden = !seen;
       const [black, white, midtone] = of(n);
-      const curved = settings.curve !== "linear" && n !== 2;
+      const curved = ["asinh", "mtf"].includes(settings.curve) && n !== 2;
       const { start, end } = plot.x_range;
       [black, white, black + midtone * (white - black)].forEach((value, i) => {
         handles[n][i].place((value - start) / (end - start), seen && (i < 2 || curved));

@@ -69,9 +69,10 @@ export function attach(view) {
     if (layer.key !== key) {
       layer.key = key;
       const single = layer.codes.length === 1;
+      const table = facts.curve_table ?? null; // of a curve that is not a formula of the midtone
       layer.tables = single
-        ? [coloursOf(layer.values[0], levels.of(n), settings.curve, palettes[settings.palette], settings.mark_clipped)]
-        : layer.values.map((values, p) => shadesOf(values, levels.of(n), settings.curve, facts.layers[n].balance[p]));
+        ? [coloursOf(layer.values[0], levels.of(n), settings.curve, palettes[settings.palette], settings.mark_clipped, table)]
+        : layer.values.map((values, p) => shadesOf(values, levels.of(n), settings.curve, facts.layers[n].balance[p], table));
     }
     return layer;
   }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bokeh.models import ColumnDataSource
 
 from calibkit.display.codes import encode
 from calibkit.display.images import Image
-from calibkit.display.stretch import CURVES, PALETTES, Levels, colours, picture
+from calibkit.display.stretch import PALETTES, Levels, colours, picture
 from calibkit.display.view import MOSAIC, FrameView, View
 from calibkit.errors import SettingError
 from calibkit.panels.errors import ErrorArea
@@ -159,6 +160,17 @@ class ImageView(FigureWidget):
             return autos[layer]
         black, white, midtone = zip(*autos[:2], strict=True)
         return Levels(min(black), max(white), min(midtone))
+
+    def set_automatic(self, levels: Levels, *, curve_table: np.ndarray | None = None) -> None:
+        """Use *levels* as the automatic stretch of the first image, until another image or channel is shown.
+
+        *curve_table* is the brightness at even steps of the square root of the fraction, for a curve that the page
+        has no formula of.
+        """
+        first = self._layers[0]
+        self._layers[0] = replace(first, auto={**first.auto, self.state.curve: levels})
+        table = None if curve_table is None else curve_table.tolist()
+        self.tell_facts(**self._layer_facts(), curve_table=table)
 
     def refresh(self) -> None:
         """Make the view of the visible region anew where it has changed."""
@@ -326,7 +338,7 @@ class ImageView(FigureWidget):
         packed = {name: (colours(name).astype(np.int64) @ [1, 256, 65536]).tolist() for name in PALETTES}
         return {
             "channels": list(dict.fromkeys(channel for frame in self.frames for channel in frame.channels)),
-            "curves": list(CURVES),
+            "curves": list(self.state.traits()["curve"].values),
             "maps": list(PALETTES[:-1]),
             "diverging": PALETTES[-1],
             "palettes": packed,

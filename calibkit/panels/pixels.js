@@ -15,8 +15,16 @@ function valuesOf([offset, scale, start, step]) {
   return values;
 }
 
-/** Brightness 0 … 1 of a fraction 0 … 1. */
-function curveOf(name, midtone) {
+/** Brightness 0 … 1 of a fraction 0 … 1; `table` is the brightness at even steps of the fraction's square root. */
+function curveOf(name, midtone, table) {
+  if (name === "ghs" && table) {
+    const last = table.length - 1;
+    return (x) => {
+      const place = Math.sqrt(x) * last;
+      const step = Math.min(last - 1, Math.floor(place));
+      return table[step] + (place - step) * (table[step + 1] - table[step]);
+    };
+  }
   if (name === "mtf") return (x) => ((midtone - 1) * x) / ((2 * midtone - 1) * x - midtone);
   if (name === "asinh" && midtone < 0.5) {
     const s = 2 * Math.acosh(1 / (2 * midtone));
@@ -26,8 +34,8 @@ function curveOf(name, midtone) {
 }
 
 /** Step 0 … 255 of every code; `balance` [gain, shift] brings one plane of a colour view to the others'. */
-function shadesOf(values, [black, white, midtone], curve, [gain, shift] = [1, 0]) {
-  const shape = curveOf(curve, midtone);
+function shadesOf(values, [black, white, midtone], curve, [gain, shift] = [1, 0], table = null) {
+  const shape = curveOf(curve, midtone, table);
   const shades = new Uint8Array(CODES);
   for (let code = 0; code < NO_VALUE; code++) {
     const x = (gain * values[code] + shift - black) / (white - black);
@@ -37,8 +45,8 @@ function shadesOf(values, [black, white, midtone], curve, [gain, shift] = [1, 0]
 }
 
 /** Colour (0xAABBGGRR) of every code of a single plane. */
-function coloursOf(values, levels, curve, palette, mark) {
-  const shades = shadesOf(values, levels, curve);
+function coloursOf(values, levels, curve, palette, mark, table = null) {
+  const shades = shadesOf(values, levels, curve, [1, 0], table);
   const colours = new Uint32Array(CODES);
   for (let code = 0; code < NO_VALUE; code++) colours[code] = palette[shades[code]];
   if (mark) {

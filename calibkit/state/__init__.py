@@ -1,10 +1,24 @@
 """Settings of the panels: checked traits, no widgets."""
 
 from calibkit.state.base import State
+from calibkit.state.bias import BiasState
 from calibkit.state.brightness import BrightnessState
 from calibkit.state.channels import ChannelsState
 from calibkit.state.numbers import NumbersState
+from calibkit.state.session import SessionState
 from calibkit.state.signal_chain import SignalChainState
+from calibkit.state.stack import StackState
 from calibkit.state.view import CompareState, ViewState
 
-__all__ = ["BrightnessState", "ChannelsState", "CompareState", "NumbersState", "SignalChainState", "State", "ViewState"]
+__all__ = [
+    "BiasState",
+    "BrightnessState",
+    "ChannelsState",
+    "CompareState",
+    "NumbersState",
+    "SignalChainState",
+    "State",
+    "ViewState",
+    "StackState",
+    "SessionState",
+]
