@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,7 @@ import xarray as xr
 from calibkit import flags as fl
 from calibkit.defects.defect_map import POINT, DefectMap
 from calibkit.errors import FrameFileError, MismatchError, OutputError
+from calibkit.io.damage import fits_damage
 
 #: FITS keyword → attribute, for what tells the sensor.
 _CARDS = {"INSTRUME": "camera", "CFA": "cfa", "ROWORDER": "roworder"}
@@ -51,19 +53,18 @@ def read_mask(path: str | os.PathLike[str], *, like: xr.DataArray | xr.Dataset |
     """Read what `write_mask` wrote, or any FITS image in which bad pixels are not zero."""
     from astropy.io import fits
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            image = next(
-                (hdu for hdu in hdus if hdu.data is not None and hdu.data.ndim == 2 and hdu.is_image), None
-            )
-            if image is None:
-                msg = f"{path}: no image of two dimensions in it, so it is no defect mask"
-                raise FrameFileError(msg)
-            data, header = np.array(image.data), image.header.copy()
-            points = np.array(hdus["POINTS"].data, dtype=POINT) if "POINTS" in hdus else np.empty(0, POINT)
-    except OSError as error:
-        msg = f"{path}: cannot be read as FITS ({error.strerror or error})"
-        raise FrameFileError(msg) from error
+    path = Path(path)
+    with fits_damage(path, "cannot be read as a defect mask"), fits.open(path, memmap=False) as hdus:
+        return _map_in(path, hdus, like)
+
+
+def _map_in(path: Path, hdus: Any, like: xr.DataArray | xr.Dataset | None) -> DefectMap:
+    image = next((hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2), None)
+    if image is None:
+        msg = f"{path}: no image of two dimensions in it, so it is no defect mask"
+        raise FrameFileError(msg)
+    data, header = np.array(image.data), image.header.copy()
+    points = np.array(hdus["POINTS"].data, dtype=POINT) if "POINTS" in hdus else np.empty(0, POINT)
     own = "SENSORX0" in header
     values = data.astype(fl.FLAG_DTYPE) if own else np.where(data != 0, fl.HOT, 0).astype(fl.FLAG_DTYPE)
     if own:

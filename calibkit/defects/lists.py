@@ -125,7 +125,7 @@ def read_list(
                     values[_row(places[0], values.shape[0], program, first_row)] |= fl.BAD_LINE
                 case _:
                     raise ValueError
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             size = f"{values.shape[1]} × {values.shape[0]}"
             msg = (
                 f"{path}, line {number}: {line!r} is no defect of a frame of {size} pixels; lines are 'P x y', 'C x' "

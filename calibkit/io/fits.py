@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from calibkit.errors import FrameFileError
+from calibkit.io.damage import fits_damage
 from calibkit.io.inflate import InflateStream, StreamPool
-from calibkit.io.layout import COPY_AGAIN, cut_off, read_layout
+from calibkit.io.layout import cut_off, read_layout
 from calibkit.io.source import FrameInfo, check_rows, fill
 
 _pool = StreamPool()
@@ -117,12 +118,16 @@ class FitsSource:
         from astropy.io import fits
 
         layout = self._layout
-        try:
-            with self._lock, fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus:
-                rows = np.asarray(hdus[layout.hdu].section[y0:y1])
-        except (OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
-            msg = f"{layout.path}: the compressed image is damaged or cut off ({error}). {COPY_AGAIN}"
-            raise FrameFileError(msg) from error
+        with (
+            fits_damage(layout.path, "the compressed image is damaged or cut off"),
+            self._lock,
+            fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus,
+        ):
+            rows = np.asarray(hdus[layout.hdu].section[y0:y1])
+        if rows.shape != (y1 - y0, layout.shape[1]):
+            found = " × ".join(map(str, rows.shape))
+            msg = f"{layout.path}: the compressed image is damaged: {found} pixels instead of {y1 - y0} × {layout.shape[1]}"
+            raise FrameFileError(msg)
         return rows.astype(layout.dtype, copy=False)
 
     def _check_finite(self) -> None:

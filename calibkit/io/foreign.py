@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import warnings
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from calibkit.errors import CalibkitWarning, FrameFileError
 from calibkit.flags import FLAG_DTYPE, NO_DATA
 from calibkit.frames import open_stack
 from calibkit.io import read_info
+from calibkit.io.damage import fits_damage
 from calibkit.io.source import FrameInfo
 
 if TYPE_CHECKING:
@@ -105,12 +104,10 @@ def _extensions(path: Path, shape: tuple[int, int]) -> dict[str, str]:
     """Names of the extensions → their UTYPE; *shape* is what UNCERT and MASK have to be of."""
     from astropy.io import fits
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            found = {hdu.name: (str(hdu.header.get(TYPE, "")).strip(), hdu.shape) for hdu in hdus[1:]}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        msg = f"{path}: its extensions cannot be read ({error})"
-        raise FrameFileError(msg) from error
+    with fits_damage(path, "its extensions cannot be read"), fits.open(path, memmap=False) as hdus:
+        found = {
+            hdu.name: (str(hdu.header.get(TYPE, "")).strip(), hdu.shape) for hdu in hdus[1:] if hdu.is_image
+        }
     for name in {UNCERTAINTY, MASK} & set(found):
         if found[name][1] != shape:
             sizes = (" × ".join(str(n) for n in reversed(size)) for size in (found[name][1], shape))
@@ -146,11 +143,9 @@ def _extension(path: Path, info: FrameInfo, name: str, shape: tuple[int, int]) -
 def _read_extension(path: Path, name: str, active: tuple[int, int, int, int]) -> np.ndarray:
     from astropy.io import fits
 
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus[name].data
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error) as error:
-        msg = f"{path}: the extension {name} cannot be read ({error})"
-        raise FrameFileError(msg) from error
     y0, y1, x0, x1 = active
-    return data[y0:y1, x0:x1].astype(np.float64)
+    with (
+        fits_damage(path, f"the extension {name} cannot be read"),
+        fits.open(path, memmap=False) as hdus,
+    ):
+        return hdus[name].data[y0:y1, x0:x1].astype(np.float64)

@@ -180,12 +180,12 @@ def _read_header_blocks(path: Path, read: Callable[[int], bytes], *, first: bool
 
 def _axes(path: Path, header: Header, keyword: str) -> list[int]:
     count = header.get(keyword, 0)
-    if not isinstance(count, int) or not 0 <= count <= 999:
+    if type(count) is not int or not 0 <= count <= 999:  # True is an int, too
         msg = f"{path}: {keyword} = {count!r} in the FITS header is not a number of axes"
         raise FrameFileError(msg)
     axes = [header.get(f"{keyword}{i + 1}") for i in range(count)]
     for i, length in enumerate(axes):
-        if not isinstance(length, int) or length < 0:
+        if type(length) is not int or length < 0:
             msg = f"{path}: {keyword}{i + 1} = {length!r} in the FITS header is not a length"
             raise FrameFileError(msg)
     return axes

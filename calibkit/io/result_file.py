@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from calibkit.memory import band_rows
 TABLE, COLUMN = "CALIBKIT", "json"
 #: Version of the text in it; a reader refuses those it does not know.
 FORMAT = 1
+#: FITS allows no more.
+_MOST_AXES = 999
 
 #: Type of the numbers → (BITPIX, BZERO).
 _STORED = {
@@ -187,13 +190,17 @@ def _hdus(file: Any) -> list[tuple[Header, int, int]]:
                 break
         header = parse_header(cards)
         position += len(cards)
-        axes = [header.get(f"NAXIS{i + 1}") for i in range(header.get("NAXIS") or 0)]
-        bits = header.get("BITPIX")
-        if not all(isinstance(n, int) for n in (bits, *axes)):
+        count, bits = header.get("NAXIS") or 0, header.get("BITPIX")
+        if not (isinstance(count, int) and isinstance(bits, int) and 0 <= count <= _MOST_AXES):
+            return found
+        axes = [header.get(f"NAXIS{i + 1}") for i in range(count)]
+        if not all(type(n) is int and n >= 0 for n in axes):  # True is an int, too
             return found
         heap = header.get("PCOUNT", 0)
-        size = abs(bits) // 8 * int(np.prod(axes, dtype=np.int64)) if axes else 0
-        size += heap if isinstance(heap, int) else 0
+        size = abs(bits) // 8 * math.prod(axes) if axes else 0  # Python's numbers, which have no largest one
+        size += heap if isinstance(heap, int) and heap > 0 else 0
+        if position + size > 2**62:
+            return found
         found.append((header, position, size))
         position += size + -size % BLOCK
 
