@@ -5,11 +5,16 @@ A container's limit (Binder: 2 GB) is not the host's memory, so the control grou
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
+import numpy as np
+
 #: Rows are read and worked on in bands of about this many bytes over all the arrays involved.
 BAND_BYTES = 64 * 2**20
+#: Bytes that the processor's caches move at a time.
+CACHE_LINE = 64
 
 
 def memory_limit() -> int:
@@ -50,3 +55,12 @@ def band_rows(height: int, width: int, *, bytes_per_pixel: float, multiple: int 
     rows = int(limit // max(1.0, width * bytes_per_pixel))
     rows = max(multiple, rows // multiple * multiple)
     return min(height, rows)
+
+
+def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """`numpy.empty` whose first value begins a cache line, so that no vector of a row lies across two."""
+    dtype = np.dtype(dtype)
+    size = math.prod(np.atleast_1d(shape)) * dtype.itemsize
+    raw = np.empty(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + size].view(dtype).reshape(shape)

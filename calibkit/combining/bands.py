@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
@@ -10,11 +11,7 @@ import numpy as np
 from calibkit import flags as fl
 from calibkit.combining.plan import Plan, critical_values
 from calibkit.combining.reading import Band
-
-#: Bytes of samples in a chunk: a part of the second-level cache.
-CHUNK_BYTES = 512 * 1024
-#: Bytes of samples that are sorted at a time: a part of the first-level cache.
-BLOCK_BYTES = 24 * 1024
+from calibkit.combining.workspace import Workspace
 
 #: Output name → type, one value per pixel.
 OUTPUTS = {
@@ -27,52 +24,23 @@ OUTPUTS = {
 }
 
 
-class Workspace:
-    """The arrays that one thread works in, used again for every chunk."""
+@dataclass
+class Tally:
+    """What was counted while bands were combined.
 
-    def __init__(self, plan: Plan, dtype: np.dtype, width: int) -> None:
-        from calibkit.kernels.sorting import network
+    ``frames`` (frame, 3): samples rejected low, rejected high and missing; ``unknown``: pixels that have a
+    value but whose variance is not known.
+    """
 
-        n, size = plan.n_frames, dtype.itemsize
-        chunk = max(256, min(CHUNK_BYTES // (n * size), 16384) // 64 * 64)
-        #: The averaged sigma wants whole rows, or equal parts of them.
-        self.by_row = plan.rejection.name == "averaged_sigma"
-        if self.by_row:
-            parts = max(1, min(round(width / chunk), width // 512))
-            chunk = -(-width // parts)
-        # An odd number of cache lines per row keeps the rows out of each other's way in the cache.
-        self.chunk = chunk
-        lines = -(-chunk * size // 64) | 1
-        self.row = lines * 64 // size
-        block = max(16, min(BLOCK_BYTES // (n * size), 1024) // 16 * 16)
-        self.dtype = dtype
-        self.x = np.empty((n, self.row), dtype)
-        self.s = np.empty((n, self.row), dtype)
-        self.block = np.empty((n, block), dtype)
-        self.state = np.empty((n, self.row), np.uint8)
-        self.steps = network(n)
-        self.middle_steps = network(n, ((n - 1) // 2, n // 2))
-        self.count = np.empty(chunk, np.int32)
-        self.first = np.empty(chunk, np.int32)
-        self.last = np.empty(chunk, np.int32)
-        self.mean = np.empty(chunk)
-        self.scatter = np.empty(chunk)
-        self.value = np.empty(chunk)
-        self.work = np.empty(chunk)
-        self.marks = np.empty(chunk, np.bool_)
-        double = dtype == np.float64
-        self.sums = tuple(np.empty(512, np.float64 if double else np.float32) for _ in range(2))
+    frames: np.ndarray
+    unknown: int = 0
 
-    def chunks(self, rows: int, width: int) -> list[tuple[int, int]]:
-        """(offset, size) of the chunks of a band."""
-        if self.by_row:
-            return [
-                (y * width + x, min(self.chunk, width - x))
-                for y in range(rows)
-                for x in range(0, width, self.chunk)
-            ]
-        total = rows * width
-        return [(start, min(self.chunk, total - start)) for start in range(0, total, self.chunk)]
+    @classmethod
+    def empty(cls, n_frames: int) -> Tally:
+        return cls(np.zeros((n_frames, 3), np.int64))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.frames + other.frames, self.unknown + other.unknown)
 
 
 class BandCombiner:
@@ -88,14 +56,8 @@ class BandCombiner:
 
     def combine(
         self, band: Band, y0: int, out: dict[str, np.ndarray], stopped: Callable[[], bool] = lambda: False
-    ) -> np.ndarray:
-        """Combine *band*, which starts at row *y0* of the stack, into the zeroed arrays *out* (rows, x).
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (frame, 3): samples rejected low, rejected high and missing in each frame.
-        """
+    ) -> Tally:
+        """Combine *band*, which starts at row *y0* of the stack, into the zeroed arrays *out* (rows, x)."""
         n = self.plan.n_frames
         rows = band.values.shape[1]
         values = band.values.reshape(n, -1)
@@ -103,12 +65,12 @@ class BandCombiner:
         variance = None if band.variance is None else band.variance.reshape(n, -1)
         flat = {name: array.reshape(-1) for name, array in out.items()}
         channel = self._channels(y0, rows)
-        frames = np.zeros((n, 3), np.int64)
+        tally = Tally.empty(n)
         for offset, size in self.work.chunks(rows, self.width):
             if stopped():
                 break
-            self._chunk(values, flags, variance, channel, offset, size, flat, frames)
-        return frames
+            tally.unknown += self._chunk(values, flags, variance, channel, offset, size, flat, tally.frames)
+        return tally
 
     def _channels(self, y0: int, rows: int) -> np.ndarray:
         """Channel number of every pixel of a band."""
@@ -130,41 +92,40 @@ class BandCombiner:
         size: int,
         out: dict[str, np.ndarray],
         frames: np.ndarray,
-    ) -> None:
-        from calibkit.kernels import samples, sorting, stacking
+    ) -> int:
+        """Combine *size* pixels from *offset* on; returns for how many the variance is not known."""
+        from calibkit.kernels import stacking
 
         plan, work = self.plan, self.work
         count, first, last = work.count, work.first, work.last
         x, x_offset, missing = self._load(values, flags, channel, offset, size, frames)
-        rejecting = self._kernel is not None
         complete = missing == 0
-        if complete:
-            count[:size] = plan.n_frames
-        plain = complete and not rejecting
+        rejecting = self._kernel is not None
         saturates = np.isfinite(plan.saturation)
-        unsorted = plain and plan.method in ("mean", "sum") and not saturates
-        if not unsorted:
-            only_middle = plain and plan.method in ("mean", "sum", "median")
-            steps = work.middle_steps if only_middle else work.steps
-            sorting.sort_samples(x, x_offset, size, steps, work.block, work.s)
-        if not complete:
-            samples.count_present(work.s, size, count)
-        if complete:
-            samples.moments(x, x_offset, size, count, True, *work.sums, work.mean, work.scatter)
-        else:
-            samples.moments(work.s, 0, size, count, False, *work.sums, work.mean, work.scatter)
-        stacking.open_window(size, count, first, last)
-        if rejecting:
-            self._reject(x, x_offset, channel, offset, size)
-            stacking.moments_of_kept(work.s, size, count, first, last, work.mean, work.scatter)
-        stateful = plan.weight is not None or flags is not None or variance is not None
-        if stateful:
+        self._measure(x, x_offset, size, complete=complete, saturates=saturates)
+        if stateful := plan.weight is not None or flags is not None or variance is not None:
             stacking.mark_missing(x, x_offset, size, work.state)
         if rejecting:
+            self._reject(x, x_offset, channel, offset, size)
+            number = stacking.list_rejecting(size, count, first, last, work.pixel)
+            stacking.moments_of_kept(work.s, work.pixel, number, first, last, work.mean, work.scatter)
             stacking.mark_rejected(
-                x, x_offset, work.s, size, count, first, last, frames, work.state, stateful
+                x,
+                x_offset,
+                work.s,
+                work.pixel,
+                number,
+                count,
+                first,
+                last,
+                frames,
+                work.state,
+                stateful,
+                offset,
+                out["rejected_low"],
+                out["rejected_high"],
             )
-        value = self._value(x, x_offset, channel, offset, size)
+        value = self._value(x, x_offset, channel, offset, size, whole=complete and not rejecting)
         factor = plan.scatter_factor
         if variance is not None:
             ones = np.ones((plan.n_frames, plan.channels))
@@ -173,28 +134,43 @@ class BandCombiner:
             stacking.carried(variance, offset, size, work.state, weight, scale, channel, offset, work.scatter)
             factor = plan.carried_factor
         gain = float(plan.n_frames) if plan.method == "sum" else 1.0
-        stacking.store(
-            size,
-            offset,
-            first,
-            last,
-            count,
-            value,
-            work.scatter,
-            factor,
-            gain,
-            out["signal"],
-            out["variance"],
-            out["n_kept"],
-            out["rejected_low"],
-            out["rejected_high"],
-        )
+        results = (out[name][offset : offset + size] for name in ("signal", "variance", "n_kept"))
+        unknown = stacking.store(first, last, count, value, work.scatter, factor, gain, *results)
         if flags is not None:
             stacking.common_flags(flags, offset, size, work.state, out["flags"], offset)
         if saturates:
             self._flag_saturated(size, offset, out)
         if not complete:
             self._fill_empty(values, flags, channel, offset, size, out)
+        return unknown
+
+    def _measure(self, x: np.ndarray, x_offset: int, size: int, *, complete: bool, saturates: bool) -> None:
+        """Sort the samples as far as that is needed, and take their mean and scatter."""
+        from calibkit.kernels.measuring import sort_and_measure
+
+        plan, work = self.plan, self.work
+        n = plan.n_frames
+        steps, rows = work.steps, (0, n)
+        if complete and self._kernel is None:
+            if plan.method == "median" or (plan.method in ("mean", "sum") and saturates):
+                steps, rows = work.middle_steps, ((n - 1) // 2, n // 2 + 1)
+            elif plan.method in ("mean", "sum"):
+                steps, rows = work.few_steps, (0, 0)
+        sort_and_measure(
+            x,
+            x_offset,
+            size,
+            steps,
+            *rows,
+            complete,
+            *work.block,
+            work.s,
+            work.count,
+            work.first,
+            work.last,
+            work.mean,
+            work.scatter,
+        )
 
     def _load(
         self,
@@ -270,10 +246,17 @@ class BandCombiner:
             line[: len(values)] = values
         return table, row.astype(np.int32)
 
-    def _value(self, x: np.ndarray, x_offset: int, channel: np.ndarray, offset: int, size: int) -> np.ndarray:
+    def _value(
+        self, x: np.ndarray, x_offset: int, channel: np.ndarray, offset: int, size: int, *, whole: bool
+    ) -> np.ndarray:
+        """What the kept samples come to; *whole* when all samples are there and kept."""
         from calibkit.kernels import stacking
 
         plan, work = self.plan, self.work
+        if plan.method == "median" and whole:
+            n = plan.n_frames
+            stacking.middle_of_all(work.s[(n - 1) // 2], work.s[n // 2], n % 2 == 1, size, work.value)
+            return work.value
         if plan.method == "median":
             stacking.median_of_kept(work.s, size, work.first, work.last, work.value)
             return work.value
@@ -301,7 +284,7 @@ class BandCombiner:
         """Flag pixels at least half of whose samples are saturated."""
         work = self.work
         middle = work.s[self.plan.n_frames // 2, :size]
-        if (middle >= self.plan.saturation).any():
+        if middle.max() >= self.plan.saturation:
             count = work.count[:size]
             middle = work.s[np.maximum(count, 1) // 2, np.arange(size)]
             full = (middle >= self.plan.saturation) & (count > 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from calibkit.combining.bands import OUTPUTS, BandCombiner
+from calibkit.combining.bands import OUTPUTS, BandCombiner, Tally
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import Band, StackReader
 from calibkit.progress import Progress
@@ -19,20 +19,20 @@ def combine_rows(
     dtype: np.dtype,
     y0: int,
     plan: Plan,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Tally]:
     """Combine rows of every frame, starting at row *y0* of the stack."""
     values = np.ascontiguousarray(values.astype(dtype, copy=False))
     flags, variance = (None if part is None else np.ascontiguousarray(part) for part in (flags, variance))
     rows, width = values.shape[1:]
     out = {name: np.zeros((rows, width), kind) for name, kind in OUTPUTS.items()}
     combiner = BandCombiner(plan, values.dtype, width, flagged=flags is not None)
-    frames = combiner.combine(Band(values, flags, variance), y0, out)
-    return out, frames
+    tally = combiner.combine(Band(values, flags, variance), y0, out)
+    return out, tally
 
 
 def combine_files(
     source: Any, dtype: np.dtype, y0: int, y1: int, plan: Plan
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Tally]:
     """`combine_rows` of files that the worker reads itself."""
     values = np.stack([source.read(frame, y0, y1) for frame in range(plan.n_frames)])
     return combine_rows(values, None, None, dtype, y0, plan)
@@ -40,7 +40,7 @@ def combine_files(
 
 def run_on_cluster(
     reader: StackReader, plan: Plan, progress: Progress, client: Any
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Tally]:
     """`calibkit.combining.threads.run_bands` on the workers of *client*.
 
     Twice as many bands as there are threads are under way at a time; on any error, cancel or Ctrl-C those
@@ -54,7 +54,7 @@ def run_on_cluster(
     total = len(reader.bands(2, plan.cell.shape[0]))
     what = f"combine {n} frames on {threads} threads"
     outputs = {name: np.zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
-    frames = np.zeros((n, 3), np.int64)
+    tally = Tally.empty(n)
     places: dict[Any, tuple[int, int]] = {}
 
     def submit(y0: int, y1: int) -> Any:
@@ -75,7 +75,7 @@ def run_on_cluster(
             out, counted = future.result()
             for name, array in outputs.items():
                 array[y0:y1] = out[name]
-            frames += counted
+            tally += counted
             following = next(bands, None)
             if following is not None:
                 waiting.add(submit(*following))
@@ -83,7 +83,7 @@ def run_on_cluster(
     except BaseException:
         client.cancel(list(places))
         raise
-    return outputs, frames
+    return outputs, tally
 
 
 def _on_cluster(part: Any, y0: int, y1: int, client: Any) -> Any:

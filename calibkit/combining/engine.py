@@ -167,12 +167,12 @@ def combine(
     for message in prepared.warnings:
         warnings.warn(message, CalibkitWarning, stacklevel=2)
     if client is None:
-        outputs, frames = run_bands(reader, prepared.plan, progress)
+        outputs, tally = run_bands(reader, prepared.plan, progress)
     else:
         from calibkit.combining.cluster import run_on_cluster
 
-        outputs, frames = run_on_cluster(reader, prepared.plan, progress, client)
-    result, unknown = make_result(stack, prepared, outputs, frames)
+        outputs, tally = run_on_cluster(reader, prepared.plan, progress, client)
+    result, unknown = make_result(stack, prepared, outputs, tally)
     if unknown:
         warnings.warn(unknown, CalibkitWarning, stacklevel=2)
     return result

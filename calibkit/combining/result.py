@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
+from calibkit.combining.bands import Tally
 from calibkit.combining.prepare import Prepared
 
 _SCALARS = ("kind", "exposure", "temperature", "gain", "gain_setting", "filter")
@@ -13,7 +14,7 @@ _DONE = ("bias_subtracted", "dark_subtracted", "flat_divided")
 
 
 def make_result(
-    stack: xr.DataArray | xr.Dataset, prepared: Prepared, outputs: dict[str, np.ndarray], frames: np.ndarray
+    stack: xr.DataArray | xr.Dataset, prepared: Prepared, outputs: dict[str, np.ndarray], tally: Tally
 ) -> tuple[xr.Dataset, str]:
     """The Dataset, and what to warn of when its variance is not known everywhere.
 
@@ -21,11 +22,12 @@ def make_result(
     ----------
     outputs : dict
         Arrays (y, x) as `calibkit.combining.bands.OUTPUTS` names them.
-    frames : numpy.ndarray
-        Shape (frame, 3): samples rejected low, rejected high and missing.
+    tally : Tally
+        What was counted while they were made.
     """
     plan = prepared.plan
-    unknown = _fill_single(plan, outputs)
+    unknown = _fill_single(plan, outputs) if tally.unknown else ""
+    frames = tally.frames
     coords = {name: stack.coords[name].variable for name in ("y", "x", "file") if name in stack.coords}
     result = xr.Dataset({name: (("y", "x"), array) for name, array in outputs.items()}, coords=coords)
     there = np.maximum(outputs["signal"].size - frames[:, 2], 1)
@@ -60,10 +62,7 @@ def _median(values: np.ndarray) -> float:
 def _fill_single(plan: object, outputs: dict[str, np.ndarray]) -> str:
     """Give pixels with a single sample the variance that gain and read noise say; count those without any."""
     signal, variance, kept = outputs["signal"], outputs["variance"], outputs["n_kept"]
-    lacking = np.isnan(variance)
-    lacking &= kept > 0
-    if not lacking.any():
-        return ""
+    lacking = np.isnan(variance) & (kept > 0)
     if plan.noise is not None:
         y, x = np.nonzero(lacking)
         channel = plan.cell[y % plan.cell.shape[0], x % plan.cell.shape[1]]

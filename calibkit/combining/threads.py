@@ -10,28 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from calibkit.combining.bands import OUTPUTS, BandCombiner
+from calibkit.combining.bands import OUTPUTS, BandCombiner, Tally
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import StackReader, Turns
-from calibkit.memory import worker_count
+from calibkit.memory import aligned_empty, worker_count
 from calibkit.progress import Progress
 
 #: The main thread looks up this often, so that Ctrl-C and a cancel are heard at once.
 POLL_SECONDS = 0.1
 
 
-def run_bands(
-    reader: StackReader, plan: Plan, progress: Progress
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Combine every band of *reader*.
-
-    Returns
-    -------
-    outputs : dict
-        The arrays of `OUTPUTS`, shape (y, x).
-    frames : numpy.ndarray
-        Shape (frame, 3): samples rejected low, rejected high and missing in each frame.
-    """
+def run_bands(reader: StackReader, plan: Plan, progress: Progress) -> tuple[dict[str, np.ndarray], Tally]:
+    """Combine every band of *reader*: the arrays of `OUTPUTS`, shape (y, x), and what was counted."""
     n, height, width = reader.shape
     workers = worker_count()
     bands = reader.bands(workers, plan.cell.shape[0])
@@ -41,12 +31,14 @@ def run_bands(
     local = threading.local()
     largest = max(y1 - y0 for y0, y1 in bands)
 
-    def work(number: int) -> np.ndarray:
+    def work(number: int) -> Tally:
         if stop.is_set():
-            return np.zeros((n, 3), np.int64)
+            return Tally.empty(n)
         if not hasattr(local, "combiner"):
             local.combiner = BandCombiner(plan, reader.dtype, width, flagged=reader.has_flags)
-            local.buffer = np.empty(n * largest * width, reader.dtype) if reader.source is not None else None
+            local.buffer = (
+                aligned_empty(n * largest * width, reader.dtype) if reader.source is not None else None
+            )
         y0, y1 = bands[number]
         band = reader.read(y0, y1, turns.of(number), local.buffer)
         out = {name: array[y0:y1] for name, array in outputs.items()}
@@ -57,7 +49,7 @@ def run_bands(
         turns.stop()
 
     found = run(work, len(bands), f"combine {n} frames", progress, workers=workers, halt=halt)
-    return outputs, np.sum(found, axis=0)
+    return outputs, sum(found, Tally.empty(n))
 
 
 def page_zeros(shape: tuple[int, int], dtype: np.dtype | type) -> np.ndarray:

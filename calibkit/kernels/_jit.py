@@ -24,6 +24,7 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core import caching
+from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 
 SWITCH = "CALIBKIT_KERNEL_CACHE"
@@ -154,17 +155,32 @@ class KernelCache(caching.Cache):
         )
 
 
-def kernel(function: Callable | None = None, **options: Any) -> Callable:
+class _ApartCompiler(Compiler):
+    """numba's compiler for functions whose array arguments share no memory.
+
+    Without this promise a loop over more than a few arrays is not turned into vector instructions.
+    """
+
+    def _compile_bytecode(self) -> Any:
+        self.state.flags.noalias = True
+        return super()._compile_bytecode()
+
+
+def kernel(function: Callable | None = None, *, apart: bool = False, **options: Any) -> Callable:
     """Compile *function* with numba when it is first called, without the GIL, kept between sessions.
 
     Parameters
     ----------
+    apart : bool
+        No two array arguments share memory in which one of them is written.
     **options
         Passed to `numba.njit`, e.g. ``fastmath=True``. ``nogil`` is always on, and division by zero
         gives what numpy gives.
     """
     if function is None:
-        return lambda f: kernel(f, **options)
+        return lambda f: kernel(f, apart=apart, **options)
+    if apart:
+        options["pipeline_class"] = _ApartCompiler
     compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
     if isinstance(compiled, Dispatcher) and cache_folder() is not None:  # it is not with NUMBA_DISABLE_JIT
         compiled._cache = KernelCache(function)

@@ -49,32 +49,25 @@ def network(count: int, wanted: tuple[int, ...] | None = None) -> np.ndarray:
     return table[used]
 
 
+@kernel(apart=True)
+def order(upper, lower, width):
+    """Put the smaller of each pair of values into *upper*, the larger into *lower*."""
+    for i in range(width):
+        a = upper[i]
+        b = lower[i]
+        upper[i] = a if a < b else b  # noqa: FURB136 (compiles to one vector instruction, min() to two)
+        lower[i] = b if a < b else a  # noqa: FURB136
+
+
 @kernel
 def sort_block(block, width, steps):
     """Sort the first *width* columns of ``block`` (samples, pixels), each by itself, in place."""
     for step in range(steps.shape[0]):
-        upper = block[steps[step, 0]]
-        lower = block[steps[step, 1]]
-        for i in range(width):
-            a = upper[i]
-            b = lower[i]
-            upper[i] = a if a < b else b  # noqa: FURB136 (compiles to one vector instruction, min() to two)
-            lower[i] = b if a < b else a  # noqa: FURB136
+        order(block[steps[step, 0]], block[steps[step, 1]], width)
 
 
-@kernel
-def sort_samples(x, offset, size, steps, block, s):
-    """Sort the samples of *size* pixels of *x* (samples, pixels) from *offset* on into *s*, through *block*."""
-    for start in range(0, size, block.shape[1]):
-        width = min(block.shape[1], size - start)
-        for f in range(x.shape[0]):
-            source = x[f, offset + start : offset + start + width]
-            target = block[f]
-            for i in range(width):
-                target[i] = source[i]
-        sort_block(block, width, steps)
-        for f in range(x.shape[0]):
-            source = block[f]
-            target = s[f, start : start + width]
-            for i in range(width):
-                target[i] = source[i]
+@kernel(apart=True)
+def copy(source, target, width):
+    """Copy *width* values."""
+    for i in range(width):
+        target[i] = source[i]

@@ -14,23 +14,24 @@ from calibkit.kernels.rejection import spread
 
 
 @kernel
-def open_window(size, count, first, last):
-    """Keep every sample."""
+def list_rejecting(size, count, first, last, pixel):
+    """List the pixels that lost a sample; returns how many there are."""
+    found = 0
     for i in range(size):
-        first[i] = 0
-        last[i] = count[i]
+        pixel[found] = i
+        found += last[i] - first[i] < count[i]
+    return found
 
 
 @kernel
-def moments_of_kept(s, size, count, first, last, mean, scatter):
-    """Correct mean and scatter where samples were rejected."""
-    for i in range(size):
+def moments_of_kept(s, pixel, number, first, last, mean, scatter):
+    """Correct mean and scatter of *number* pixels where samples were rejected."""
+    for i in pixel[:number]:
         k = last[i] - first[i]
-        if k < count[i]:
-            if k > 0:
-                mean[i], scatter[i] = spread(s, i, first[i], last[i])
-            if k < 2:
-                scatter[i] = np.nan
+        if k > 0:
+            mean[i], scatter[i] = spread(s, i, first[i], last[i])
+        if k < 2:
+            scatter[i] = np.nan
 
 
 @kernel
@@ -53,6 +54,22 @@ def median_of_kept(s, size, first, last, value):
             value[i] = (lower + upper) * half
 
 
+@kernel(apart=True)
+def middle_of_all(lower, upper, odd, size, value):
+    """`median_of_kept` from the rows of the two middle samples, the same one where the number is *odd*."""
+    whole = lower.itemsize == 2
+    half = lower.dtype.type(0.5)
+    if odd:
+        for i in range(size):
+            value[i] = lower[i]
+    elif whole:
+        for i in range(size):
+            value[i] = 0.5 * (np.float64(lower[i]) + np.float64(upper[i]))
+    else:
+        for i in range(size):
+            value[i] = (lower[i] + upper[i]) * half
+
+
 @kernel
 def end_of_kept(s, size, first, last, highest, value):
     """Lowest or highest of the kept samples."""
@@ -61,40 +78,54 @@ def end_of_kept(s, size, first, last, highest, value):
         value[i] = np.nan if k == 0 else (s[last[i] - 1, i] if highest else s[first[i], i])
 
 
-@kernel
-def store(
-    size, offset, first, last, count, value, spread_of, factor, gain, signal, variance, kept, low, high
-):
-    """Write a chunk of results.
+@kernel(apart=True)
+def store(first, last, count, value, spread_of, factor, gain, signal, variance, kept):
+    """Write the results of the first pixels, as many as *signal* has; returns how many variances are not known.
 
     The variance is the scatter over the number kept, times ``factor[count]``, which says what the method
-    makes of it; *gain* multiplies the value.
+    makes of it; *gain* multiplies the value. The scatter is NaN where fewer than two samples are kept.
     """
-    for i in range(size):
+    unknown = 0
+    for i in range(signal.size):
         k = last[i] - first[i]
-        p = offset + i
-        signal[p] = value[i] * gain
-        variance[p] = spread_of[i] / k * factor[count[i]] * (gain * gain) if k > 0 else np.nan
-        kept[p] = k
-        if k < count[i]:
-            low[p] = first[i]
-            high[p] = count[i] - last[i]
+        v = spread_of[i] / k * factor[count[i]] * (gain * gain)
+        signal[i] = value[i] * gain
+        variance[i] = v
+        kept[i] = k
+        unknown += np.isnan(v) & (k > 0)
+    return unknown
 
 
 @kernel
-def mark_rejected(x, x_offset, s, size, count, first, last, frames, state, mark):
-    """Find the frames of the rejected samples: count them per frame and, with *mark*, put them into ``state``.
+def mark_rejected(
+    x,
+    x_offset,
+    s,
+    pixel,
+    number,
+    count,
+    first,
+    last,
+    frames,
+    state,
+    mark,
+    offset,
+    rejected_low,
+    rejected_high,
+):
+    """Count the rejected samples of *number* pixels, in each pixel and in each frame.
 
-    ``frames`` has the columns rejected low, rejected high. Of equal samples the first frames are taken.
+    ``frames`` has the columns rejected low, rejected high; with *mark* it is put into ``state``, too. Of equal
+    samples the first frames are taken.
     """
     n = x.shape[0]
     taken = np.zeros(n, np.bool_)
-    for i in range(size):
+    for i in pixel[:number]:
         a = first[i]
         b = last[i]
         k = count[i]
-        if b - a == k:
-            continue
+        rejected_low[offset + i] = a
+        rejected_high[offset + i] = k - b
         p = x_offset + i
         ordered = b > a  # rejected samples lie outside the kept ones, so that two limits tell them
         if ordered:

@@ -156,6 +156,17 @@ class TestVariance:
         result = combine(as_result(stack, variance), reject="none")
         np.testing.assert_allclose(result.variance, variance.mean(axis=0) / 12, rtol=1e-5)
 
+    @pytest.mark.parametrize("dtype", ["f4", "u2", "f8"])
+    @pytest.mark.parametrize("n", [2, 3, 6, 33, 64, 100])
+    def test_an_outlier_in_any_frame_costs_no_digits(self, n: int, dtype: str) -> None:
+        values = np.random.default_rng(n).normal(30_000, 3, (n, 1, n)).round(0 if dtype == "u2" else 9)
+        values[np.arange(n), 0, np.arange(n)] += 20_000
+        values = values.astype(dtype)
+        found = combine(xr.DataArray(values, dims=("frame", "y", "x")), reject="none")
+        expected = values.var(axis=0, ddof=1, dtype=float) / n
+        np.testing.assert_allclose(found.variance, expected, rtol=3e-6)
+        np.testing.assert_array_equal(found.signal, values.mean(axis=0, dtype=float).astype("f4"))
+
     def test_rejected_samples_do_not_count(self) -> None:
         stack = make_stack(n=20)
         stack[7, 4, 4] = 9000.0

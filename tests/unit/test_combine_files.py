@@ -113,7 +113,7 @@ def test_bands_and_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.setattr("calibkit.combining.reading.DIRECT_BYTES", size)
             assert_same(combine(stack, reject=reject), whole)
         assert_same(combine(stack.chunk(frame=1, y=17), reject=reject), whole)
-        monkeypatch.setattr("calibkit.combining.bands.CHUNK_BYTES", 20_000)
+        monkeypatch.setattr("calibkit.combining.workspace.CHUNK_BYTES", 20_000)
         if reject == "winsorized":
             assert_same(combine(stack, reject=reject), whole)
         monkeypatch.undo()
