@@ -19,10 +19,12 @@ from calibkit.memory import band_rows
 from calibkit.meta import add_step
 
 Interpolation = Literal["lanczos3", "bicubic", "linear"]
-#: Name → samples on either side.
-REACH = {"linear": 1, "bicubic": 2, "lanczos3": 3}
-#: A fraction of a pixel is rounded to 1/2048.
-_PHASES = 1024
+INTERPOLATIONS = ("lanczos3", "bicubic", "linear")
+#: Samples on either side, of which the shorter ones give the outer no weight.
+_REACH = 3
+_POWERS = 9
+#: Fractions of a pixel for which the noise is known.
+_PHASES = 512
 
 
 def resample(
@@ -160,8 +162,8 @@ def grid_of_cells(light: Frames, interpolation: str, scale: float) -> Grid:
 
 def check_interpolation(interpolation: str, pattern: Pattern) -> None:
     """Refuse what does not exist, and patterns whose sites are too far apart to interpolate between."""
-    if interpolation not in REACH:
-        msg = f"interpolation={interpolation!r}: allowed are {', '.join(map(repr, REACH))}"
+    if interpolation not in INTERPOLATIONS:
+        msg = f"interpolation={interpolation!r}: allowed are {', '.join(map(repr, INTERPOLATIONS))}"
         raise SettingError(msg)
     if max(pattern.period) > 2:
         py, px = pattern.period
@@ -202,8 +204,7 @@ def align_rows(
     from calibkit.kernels import resample as kernels
 
     py, px = grid.period
-    reach = REACH[grid.interpolation]
-    table, table2 = _tables(grid.interpolation)
+    coefficients = _coefficients(grid.interpolation)
     shape = (y1 - y0, grid.shape[1])
     out = (
         np.full(shape, np.nan, np.float32),
@@ -212,7 +213,7 @@ def align_rows(
     )
     maps = {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
     first = y0 // py
-    top, bottom = _rows_needed(maps, grid, first, -(-y1 // py), reach)
+    top, bottom = _rows_needed(maps, grid, first, -(-y1 // py))
     if top >= bottom:
         return out
     band = light.read(top, bottom)
@@ -223,11 +224,11 @@ def align_rows(
             continue
         plane = tuple(np.empty((height, width), array.dtype) for array in band)
         dirty = np.empty((height, width), np.uint8)
-        kernels.split_plane(*band, dy, dx, py, px, *plane, reach, dirty)
+        kernels.split_plane(*band, dy, dx, py, px, *plane, _REACH, dirty)
         own = affine.copy()
         own[0, 2] -= top // py
         kernels.resample_plane(
-            *plane, dirty, table, table2, own, first,
+            *plane, dirty, coefficients, own, first,
             np.float32(1.0 if factor is None else factor[dy, dx]), np.float32(0.0 if term is None else term[dy, dx]),
             *out, dy, dx, py, px, rows, columns,
         )  # fmt: skip
@@ -253,24 +254,37 @@ def _affine(matrix: np.ndarray, grid: Grid, dy: int, dx: int) -> np.ndarray:
     return (to_plane @ np.linalg.inv(matrix) @ to_sensor)[:2]
 
 
-def _rows_needed(maps: dict, grid: Grid, first: int, last: int, reach: int) -> tuple[int, int]:
+def _rows_needed(maps: dict, grid: Grid, first: int, last: int) -> tuple[int, int]:
     """Rows of the frame, whole cells, that output cells *first* to *last* come from."""
     py, px = grid.period
     columns = grid.shape[1] / px
     corners = np.array([[i, j, 1.0] for i in (first, last) for j in (0.0, columns)])
     rows = np.concatenate([corners @ affine[0] for affine in maps.values()])
     height = grid.frame_shape[0]
-    top = max(0, math.floor(rows.min()) - reach) * py
-    bottom = min(height, (math.ceil(rows.max()) + reach + 1) * py)
+    top = max(0, math.floor(rows.min()) - _REACH) * py
+    bottom = min(height, (math.ceil(rows.max()) + _REACH + 1) * py)
     return top, bottom
 
 
 @lru_cache(maxsize=4)
-def _tables(interpolation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights for every fraction of a pixel, (phase, sample), and their squares; they add up to 1."""
-    reach = REACH[interpolation]
-    fraction = np.linspace(0, 1, _PHASES + 1)[:, None]
-    t = fraction - np.arange(-reach + 1, reach + 1)
+def _coefficients(interpolation: str) -> np.ndarray:
+    """Weights of six samples as polynomials of the fraction of a pixel, float32 of shape (sample, power).
+
+    Those of the window of Lanczos are fitted, to 2e-5; they add up to 1 for every fraction.
+    """
+    # Chebyshev's points, so that the largest deviation is small
+    t = 0.5 - 0.5 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
+    exact = _exact(interpolation, t)
+    powers = t[:, None] ** np.arange(_POWERS)
+    fitted = np.linalg.lstsq(powers, exact, rcond=None)[0].T
+    fitted[:, 0] += (1 - fitted[:, 0].sum()) / 6
+    fitted[:, 1:] -= fitted[:, 1:].mean(axis=0)
+    return fitted.astype(np.float32)
+
+
+def _exact(interpolation: str, fraction: np.ndarray) -> np.ndarray:
+    """Weights of the samples −2 … 3 at a fraction of a pixel after sample 0, (place, sample); they add up to 1."""
+    t = fraction[:, None] - np.arange(-2, 4)
     a = np.abs(t)
     if interpolation == "linear":
         weight = np.maximum(1 - a, 0)
@@ -280,8 +294,7 @@ def _tables(interpolation: str) -> tuple[np.ndarray, np.ndarray]:
         weight = np.where(a < 1, near, np.where(a < 2, far, 0))
     else:
         weight = np.where(a < 3, np.sinc(t) * np.sinc(t / 3), 0)
-    weight = weight / weight.sum(axis=1, keepdims=True)
-    return weight.astype(np.float32), (weight**2).astype(np.float32)
+    return weight / weight.sum(axis=1, keepdims=True)
 
 
 def correlation(grid: Grid, matrices: list[np.ndarray]) -> float:
@@ -291,8 +304,7 @@ def correlation(grid: Grid, matrices: list[np.ndarray]) -> float:
     has Σ w² of a sample's, which is averaged here over the places that the grid comes to lie at. With more pixels than
     samples each sample counts several times.
     """
-    _, table2 = _tables(grid.interpolation)
-    power = table2.sum(axis=1)
+    power = (_exact(grid.interpolation, np.linspace(0, 1, _PHASES + 1)) ** 2).sum(axis=1)
     i, j = np.meshgrid(
         np.arange(0, grid.shape[0] // grid.period[0], 7), np.arange(0, grid.shape[1] // grid.period[1], 7)
     )

@@ -1,7 +1,7 @@
 """One plane of a frame on the grid of another, with variance and flags carried along.
 
 A *plane* is one site of the colour pattern, or a whole frame without one. The grid is given by an affine map from
-output row and column to a place in the plane, and the interpolation by a table of weights for every fraction of a pixel.
+output row and column to a place in the plane, and the interpolation by polynomials for the weights of six samples.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _NO_DATA = np.uint16(NO_DATA)
 _SATURATED = np.uint16(SATURATED)
 #: A saturated sample whose weight is beyond this share of the whole makes its result one.
 _HEARD = 0.02
+#: Places that are worked on at once.
+_RUN = 128
 
 
 @kernel
@@ -102,51 +104,68 @@ def _careful(signal, variance, flags, i, j, wy, wx, reach):
     return math.nan, math.nan, _NO_DATA
 
 
-@kernel(fastmath={"contract", "reassoc", "nsz"})
-def _plain_6(signal, variance, i, j, wy, wx, wy2, wx2):
-    """Value and variance from the 6 × 6 samples whose first is at (i, j)."""
-    value = np.float32(0.0)
-    spread = np.float32(0.0)
+@kernel(fastmath={"contract", "nsz"})
+def _weights_of(fraction, n, coefficients, weight):
+    """Weights (sample, place) of the six samples about *n* places, polynomials of the fraction of a pixel."""
     for k in range(6):
-        line = np.float32(0.0)
-        line_spread = np.float32(0.0)
-        for m in range(6):
-            line += wx[m] * signal[i + k, j + m]
-            line_spread += wx2[m] * variance[i + k, j + m]
-        value += wy[k] * line
-        spread += wy2[k] * line_spread
-    return value, spread
+        c = coefficients[k]
+        c0, c1, c2, c3, c4, c5, c6, c7, c8 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+        row = weight[k]
+        for q in range(n):
+            t = fraction[q]
+            row[q] = c0 + t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * (c5 + t * (c6 + t * (c7 + t * c8)))))))
 
 
-@kernel(fastmath={"contract", "reassoc", "nsz"})
-def _plain(signal, variance, i, j, wy, wx, wy2, wx2):
-    """The same for any number of samples."""
-    value = np.float32(0.0)
-    spread = np.float32(0.0)
-    for k in range(wy.size):
-        line = np.float32(0.0)
-        line_spread = np.float32(0.0)
-        for m in range(wx.size):
-            line += wx[m] * signal[i + k, j + m]
-            line_spread += wx2[m] * variance[i + k, j + m]
-        value += wy[k] * line
-        spread += wy2[k] * line_spread
-    return value, spread
+@kernel(fastmath={"contract", "nsz"})
+def _run(signal, variance, top, left, n, wy, wx, value, spread):
+    """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) …"""
+    w0, w1, w2, w3, w4, w5 = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
+    for q in range(n):
+        value[q] = np.float32(0.0)
+        spread[q] = np.float32(0.0)
+    for k in range(6):
+        s = signal[top + k, left : left + n + 5]
+        v = variance[top + k, left : left + n + 5]
+        w = wy[k]
+        for q in range(n):
+            value[q] += w[q] * (
+                w0[q] * s[q]
+                + w1[q] * s[q + 1]
+                + w2[q] * s[q + 2]
+                + w3[q] * s[q + 3]
+                + w4[q] * s[q + 4]
+                + w5[q] * s[q + 5]
+            )
+            spread[q] += (
+                w[q]
+                * w[q]
+                * (
+                    w0[q] * w0[q] * v[q]
+                    + w1[q] * w1[q] * v[q + 1]
+                    + w2[q] * w2[q] * v[q + 2]
+                    + w3[q] * w3[q] * v[q + 3]
+                    + w4[q] * w4[q] * v[q + 4]
+                    + w5[q] * w5[q] * v[q + 5]
+                )
+            )
 
 
 @kernel
 def resample_plane(
-    signal, variance, flags, dirty, table, table2, affine, first, factor, term,
+    signal, variance, flags, dirty, coefficients, affine, first, factor, term,
     out, out_variance, out_flags, y0, x0, py, px, rows, columns,
 ):  # fmt: skip
     """Fill one site of the output mosaic: rows y0, y0 + py, … of *out*, columns x0, x0 + px, …
 
+    Places that follow each other along a row mostly lie between samples that do so too: such runs are worked on at
+    once, and the few places with flagged or missing samples once more, one by one.
+
     Parameters
     ----------
     signal, variance, flags, dirty : arrays of shape (row, column)
-        A plane from `split_plane`.
-    table, table2 : float32 arrays of shape (phase, sample)
-        Weights of the samples for each fraction of a pixel, and their squares.
+        A plane from `split_plane`, for a reach of 3.
+    coefficients : float32 array of shape (6, 9)
+        Weight of each sample as a polynomial of the fraction of a pixel.
     affine : float64 array of shape (2, 3)
         Place in the plane (row, column) of output row i and column j: ``affine @ (i, j, 1)``.
     first : int
@@ -156,40 +175,45 @@ def resample_plane(
     rows, columns : int
         Size of the output plane in this band.
     """
-    reach = table.shape[1] // 2
-    phases = table.shape[0] - 1
     height, width = signal.shape
     factor2 = factor * factor
+    fy, fx = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
+    wy, wx = np.empty((6, _RUN), np.float32), np.empty((6, _RUN), np.float32)
+    value, spread = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
     for i in range(rows):
         base_y = affine[0, 0] * (first + i) + affine[0, 2]
         base_x = affine[1, 0] * (first + i) + affine[1, 2]
-        for j in range(columns):
-            y = base_y + affine[0, 1] * j
-            x = base_x + affine[1, 1] * j
-            fy, fx = math.floor(y), math.floor(x)
-            iy, ix = int(fy), int(fx)
-            ky, kx = int((y - fy) * phases + 0.5), int((x - fx) * phases + 0.5)
-            top, left = iy - reach + 1, ix - reach + 1
-            inside = top >= 0 and left >= 0 and iy + reach < height and ix + reach < width
-            if inside and dirty[iy, ix] == 0:
-                if reach == 3:
-                    value, spread = _plain_6(
-                        signal, variance, top, left, table[ky], table[kx], table2[ky], table2[kx]
-                    )
-                else:
-                    value, spread = _plain(
-                        signal, variance, top, left, table[ky], table[kx], table2[ky], table2[kx]
-                    )
+        j = 0
+        while j < columns:
+            y, x = base_y + affine[0, 1] * j, base_x + affine[1, 1] * j
+            floor_y, floor_x = math.floor(y), math.floor(x)
+            n = 0
+            while n < _RUN and j + n < columns:
+                # the fractions of a run lie between 0 and 1
+                part_y = base_y + affine[0, 1] * (j + n) - floor_y
+                part_x = base_x + affine[1, 1] * (j + n) - (floor_x + n)
+                if part_y < 0.0 or part_y >= 1.0 or part_x < 0.0 or part_x >= 1.0:
+                    break
+                fy[n] = part_y
+                fx[n] = part_x
+                n += 1
+            iy, ix = int(floor_y), int(floor_x)
+            _weights_of(fy, n, coefficients, wy)
+            _weights_of(fx, n, coefficients, wx)
+            inside = iy >= 2 and ix >= 2 and iy + 3 < height and ix + n + 2 < width
+            if inside:
+                _run(signal, variance, iy - 2, ix - 2, n, wy, wx, value, spread)
+            for q in range(n):
                 flag = np.uint16(0)
-                out[y0 + i * py, x0 + j * px] = factor * value + term
-                out_variance[y0 + i * py, x0 + j * px] = factor2 * spread
-                out_flags[y0 + i * py, x0 + j * px] = flag
-            else:
-                careful, careful_spread, flag = math.nan, math.nan, _NO_DATA
-                if -1 <= iy < height and -1 <= ix < width:
-                    careful, careful_spread, flag = _careful(
-                        signal, variance, flags, iy, ix, table[ky], table[kx], reach
-                    )
-                out[y0 + i * py, x0 + j * px] = factor * careful + term
-                out_variance[y0 + i * py, x0 + j * px] = factor2 * careful_spread
-                out_flags[y0 + i * py, x0 + j * px] = flag
+                if not inside or dirty[iy, ix + q] != 0:
+                    careful, careful_spread, flag = math.nan, math.nan, _NO_DATA
+                    if -1 <= iy < height and -1 <= ix + q < width:
+                        careful, careful_spread, flag = _careful(
+                            signal, variance, flags, iy, ix + q, wy[:, q], wx[:, q], 3
+                        )
+                    value[q], spread[q] = careful, careful_spread
+                to_y, to_x = y0 + i * py, x0 + (j + q) * px
+                out[to_y, to_x] = factor * value[q] + term
+                out_variance[to_y, to_x] = factor2 * spread[q]
+                out_flags[to_y, to_x] = flag
+            j += n
