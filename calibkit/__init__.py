@@ -57,7 +57,7 @@ _PUBLIC = {
     "display.view": ("view_of",),
     "diagnosis": ("Diagnosis", "Finding", "diagnose"),
     "recipe": ("Recipe", "read_recipe", "write_recipe"),
-    "pipeline": ("calibrate_session",),
+    "pipeline": ("calibrate_session", "process"),
     "simulate": (
         "sample_session",
         "deck_pixels",

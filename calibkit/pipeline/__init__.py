@@ -1,8 +1,8 @@
 """A whole session in one call: what is made of what, the making, and what becomes of a stopped run."""
 
 from calibkit.pipeline.plan import LightPlan, MasterSpec, Plan
-from calibkit.pipeline.result import LightRow, MasterRow, RunResult
-from calibkit.pipeline.run import calibrate_session, plan_session
+from calibkit.pipeline.result import LightRow, MasterRow, RunResult, StackRow
+from calibkit.pipeline.run import calibrate_session, plan_session, process
 
 __all__ = [
     "LightRow",
@@ -11,6 +11,8 @@ __all__ = [
     "Plan",
     "LightPlan",
     "RunResult",
+    "StackRow",
     "calibrate_session",
     "plan_session",
+    "process",
 ]

@@ -5,24 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from calibkit.calibration import calibrate
-from calibkit.errors import CalibkitError, Cancelled, OutputError
+from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputError, SettingError
 from calibkit.frames import open_stack
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
-from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory
+from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory, refuse_change
 from calibkit.pipeline.plan import LightPlan
-from calibkit.pipeline.result import MADE, REUSED, LightRow
+from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, Store, key_of
 from calibkit.session import Frame, Tolerances
 from calibkit.statistics import measure_noise
+
+if TYPE_CHECKING:
+    from calibkit.defects import DefectMap
+    from calibkit.recipe import DefectSettings
+
+
+#: Pixels of a light in which the strength of its dark is measured.
+_SCALE_PIXELS = 4_000_000
+#: What of a master goes into a light.
+_USED = ["signal", "variance", "flags"]
 
 
 class LightMaker:
@@ -38,10 +48,12 @@ class LightMaker:
         What is done.
     camera : Camera
         Gain and read noise.
-    repair : bool
-        Replace bad pixels from their neighbours.
+    defects : DefectSettings
+        Whether bad pixels are looked for in the flat too, and whether they are replaced from their neighbours.
     tolerances : Tolerances
         Of the session, so that what it has matched is not refused here.
+    folder : str
+        Below the output folder, for the calibrated lights.
     """
 
     def __init__(
@@ -51,23 +63,32 @@ class LightMaker:
         plan: LightPlan,
         camera: Camera,
         *,
-        repair: bool,
+        defects: DefectSettings,
         tolerances: Tolerances,
+        folder: str = LIGHTS,
     ) -> None:
         self._store = store
         self._plan = plan
         self._camera = camera
-        self._repair = repair
+        self._settings = defects
         self._tolerances = tolerances
-        self._masters: dict[str, Made] = {}
-        for role in ("bias", "dark", "flat"):
-            spec = getattr(plan, role)
-            made = maker.get(spec) if spec is not None else None
+        self._folder = folder
+        self._made: dict[str, Made] = {}
+        specs = {role: spec for role in ("bias", "dark", "flat") if (spec := getattr(plan, role)) is not None}
+        if plan.measured:
+            specs |= dict(zip(("first half", "second half"), plan.dark.halves(), strict=True))
+        for role, spec in specs.items():
+            made = maker.get(spec)
             if made is not None:
-                self._masters[role] = replace(made, data=in_memory(made.data))
+                self._made[role] = made
+        self._masters: dict[str, xr.Dataset] = {}
+        self._defects: DefectMap | None = None
 
-    def make(self, frame: Frame, name: str) -> LightRow:
-        """Calibrate one light into the result called *name*; an error is kept in the row."""
+    def make(self, frame: Frame, name: str, *, needed: bool = True) -> LightRow:
+        """Calibrate one light into the result called *name*; an error is kept in the row.
+
+        Unless it is *needed*, what was made of it once is enough, even if it is there no more.
+        """
         row = LightRow(frame.relative, self._plan.match.light.name, steps=self._plan.steps())
         row.gain, row.read_noise = _plain(self._camera.gain), _plain(self._camera.read_noise)
         start = time.monotonic()
@@ -76,42 +97,49 @@ class LightMaker:
                 row.error = self._plan.error
             else:
                 with collected(row.warnings):
-                    key = self._make(frame, name, row)
+                    self._make(frame, name, row, needed=needed)
                 row.seconds = time.monotonic() - start if row.status == MADE else row.seconds
                 if row.status == MADE:  # now, when its warnings are known too
-                    self._store.remember(self._store.out / row.path, key, asdict(row))
+                    self._store.remember(self._store.out / row.path, row.key, asdict(row))
         except (Cancelled, OutputError):
             raise
         except CalibkitError as error:
-            row.error = str(error)
+            row.error, row.status = str(error), FAILED
         return row
 
-    def _make(self, frame: Frame, name: str, row: LightRow) -> str:
-        """Fill in the row; the digest of what the result depends on."""
-        path = self._store.place(LIGHTS, name)
-        key = key_of(
-            light=sha256_of(frame.path),
+    def _make(self, frame: Frame, name: str, row: LightRow, *, needed: bool) -> None:
+        """Fill in the row."""
+        path = self._store.place(self._folder, name)
+        digest = sha256_of(frame.path)
+        row.key = key_of(
+            light=digest,
             cfa=frame.info.cfa,
-            masters={role: made.key for role, made in self._masters.items()},
+            masters={role: made.key for role, made in self._made.items()},
             dark_scale=self._plan.dark_scale,
             gain=row.gain,
             read_noise=row.read_noise,
-            repair=self._repair,
+            defects=asdict(self._settings),
         )
         row.path = str(path.relative_to(self._store.out))
-        done = self._store.finished(path, key)
+        done = self._store.finished(path, row.key, passing=not needed)
         if done is not None:
-            for field in ("units", "before", "after", "flags", "seconds"):
+            for field in ("units", "before", "after", "flags", "seconds", "steps"):
                 setattr(row, field, done[field])
             row.warnings[:] = done["warnings"]
             row.status = REUSED
-            return key
+            return
         self._store.refuse_foreign(path)
-        light = in_memory(open_stack([frame.path], kind="light", cfa=frame.info.cfa).isel(frame=0))
-        result = calibrate(light, **self._options(light))
+        self._load()
+        light = open_stack([frame.path], kind="light", cfa=frame.info.cfa).isel(frame=0)
+        result = calibrate(light, **self._options(light, row))
         self._store.forget(path)
         save(hash_inputs(result), path, overwrite=True)
-        written = open_result(path) if hasattr(result["signal"].data, "dask") else result
+        try:
+            refuse_change(frame.path, digest)
+        except FrameFileError:
+            self._store.discard(path)
+            raise
+        written = open_result(path)
         row.units = str(written.attrs.get("units", ""))
         row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
         row.after = {channel: found.as_dict() for channel, found in measure_noise(written).items()}
@@ -122,19 +150,69 @@ class LightMaker:
                 "not to be relied on"
             )
         row.status = MADE
-        return key
 
-    def _options(self, light: xr.DataArray) -> dict[str, Any]:
+    def _load(self) -> None:
+        """The masters, once, when the first light needs them; in memory where that is little of it."""
+        if self._masters:
+            return
+        for role, made in self._made.items():
+            used = made.data[[name for name in _USED if name in made.data]]
+            self._masters[role] = in_memory(used) if "half" not in role else used
+        flat = self._masters.get("flat")
+        if flat is not None and self._settings.find:
+            from calibkit.defects import find_defects
+
+            self._defects = find_defects(flat=flat)
+
+    def release(self) -> None:
+        """Let the masters go; they are loaded again if a light is made later."""
+        self._masters, self._defects = {}, None
+
+    def _dark_scale(self, light: xr.DataArray, row: LightRow) -> float | None:
+        """The strength of the dark in this light; None for no dark."""
+        from calibkit.dark.scale import measure_dark_scale
+
+        height, width = light.shape
+        rows = max(_SCALE_PIXELS // width, 96)
+        part = slice(top := max(0, (height - rows) // 2), top + rows)
+        bias, *halves = (self._masters[role].isel(y=part) for role in ("bias", "first half", "second half"))
+        options = {"gain": self._camera.gain, "read_noise": self._camera.read_noise, "repair": False}
+        try:
+            found = measure_dark_scale(calibrate(light.isel(y=part).compute(), bias=bias, **options), *halves)
+        except SettingError as error:
+            instead = self._plan.dark_scale
+            done = (
+                "no dark is subtracted"
+                if instead is None
+                else f"it is scaled by {instead:.4g}, as the exposures are"
+            )
+            row.warnings.append(
+                f"the strength of {self._plan.dark.name} in the light cannot be measured, {done}: {error}"
+            )
+            return instead
+        row.steps = [
+            step.replace("its measured strength", f"{found.scale:.4f} ± {found.error:.4f}")
+            for step in row.steps
+        ]
+        return float(found.scale)
+
+    def _options(self, light: xr.DataArray, row: LightRow) -> dict[str, Any]:
         options: dict[str, Any] = {
-            role: self._agreed(made.data, light, role) for role, made in self._masters.items()
+            role: self._agreed(master, light, role)
+            for role, master in self._masters.items()
+            if role in ("bias", "dark", "flat")
         }
+        scale = self._dark_scale(light, row) if self._plan.measured else self._plan.dark_scale
+        if self._plan.measured and scale is None:
+            del options["dark"]
         ignore = self._tolerances.ignore
         warm = math.inf if "temperature" in ignore else self._tolerances.dark_temperature
         return options | {
-            "dark_scale": self._plan.dark_scale,
+            "dark_scale": scale,
             "gain": self._camera.gain,
             "read_noise": self._camera.read_noise,
-            "repair": self._repair,
+            "defects": self._defects,
+            "repair": self._settings.repair,
             "temperature_tolerance": warm,
         }
 

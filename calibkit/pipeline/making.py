@@ -54,6 +54,10 @@ class MasterMaker:
         Where they are kept.
     combine : mapping
         Options of `calibkit.combine`.
+    hot_sigma : float or None
+        How far hot pixels stand out in darks; None: none are looked for.
+    client : dask.distributed.Client or None
+        Where frames are combined.
     tolerances : Tolerances
         Of the session.
     progress : callable
@@ -66,12 +70,21 @@ class MasterMaker:
     """
 
     def __init__(
-        self, store: Store, *, combine: Mapping[str, Any], tolerances: Tolerances, progress: Progress
+        self,
+        store: Store,
+        *,
+        combine: Mapping[str, Any],
+        hot_sigma: float | None,
+        tolerances: Tolerances,
+        progress: Progress,
+        client: Any = None,
     ) -> None:
         self.rows: list[MasterRow] = []
         self._tolerances = tolerances
         self._store = store
         self._combine = dict(combine)
+        self._hot_sigma = hot_sigma
+        self._client = client
         self._progress = progress
         self._made: dict[MasterSpec, Made | None] = {}
         self._damaged: dict[Path, str] = {}
@@ -134,6 +147,7 @@ class MasterMaker:
             parts=[part.key for part in parts if part],
             dark_scale=spec.dark_scale,
             combine=self._combine,
+            hot_sigma=self._hot_sigma,
         )
         path = self._path(spec)
         row.path, row.frames = str(path.relative_to(self._store.out)), len(frames)
@@ -153,6 +167,9 @@ class MasterMaker:
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
         describe(row, data)
+        del data
+        for frame, digest in zip(frames.frames, digests, strict=True):
+            refuse_change(frame.path, digest)
         row.status = MADE
         return Made(spec, open_result(path), key)
 
@@ -163,16 +180,16 @@ class MasterMaker:
         done = {f"{step}_subtracted": True for step in ("bias", "dark") if step in group.applied}
         stack = stack.assign_attrs(done)
         options = {**self._combine, "progress": self._named_progress(spec)}
+        if self._client is not None:
+            options["client"] = self._client
         if spec.kind == "bias":
             return masters.master_bias(stack, **options)
         options |= self._subtracted(spec)
         # What the session keeps together although its temperature drifts (and warns of) is not refused here.
         options["temperature_tolerance"] = self._temperature_limit(group)
-        return (
-            masters.master_flat(stack, **options)
-            if spec.kind == "flat"
-            else masters.master_dark(stack, **options)
-        )
+        if spec.kind == "flat":
+            return masters.master_flat(stack, **options)
+        return masters.master_dark(stack, hot_sigma=self._hot_sigma, **options)
 
     def _temperature_limit(self, group: Group) -> float:
         if "temperature" in self._tolerances.ignore:
@@ -239,6 +256,13 @@ def _take_over(row: MasterRow, known: Mapping[str, Any]) -> None:
         setattr(row, name, known[name])
     row.warnings = list(known["warnings"])
     row.status = REUSED
+
+
+def refuse_change(path: Path, digest: str) -> None:
+    """After a frame was worked on: raise FrameFileError if it is not what it was when its digest was taken."""
+    if sha256_of(path) != digest:
+        msg = f"{path}: changed while it was being read; nothing was made of it, run it again"
+        raise FrameFileError(msg)
 
 
 def describe(row: MasterRow, data: xr.Dataset) -> None:

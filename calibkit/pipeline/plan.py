@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from calibkit.session import Group, Match, Session
 from calibkit.session.choosing import choose_bias, choose_dark
@@ -12,6 +12,15 @@ from calibkit.session.wording import number, seconds
 
 #: Says whether a master can be had; asked before anything is built upon it.
 Usable = Callable[["MasterSpec"], bool]
+#: Gives a dark for lights that none fits in temperature.
+Choose = Callable[[Match], Group | None]
+#: Darks from which two half masters are made.
+_LEAST_TO_HALVE = 4
+
+
+def nothing(_match: Match) -> None:
+    """No dark of another temperature."""
+    return
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class MasterSpec:
         Factor of a bias-subtracted dark; None when it is used as it is.
     constant : bool
         A bias that is the black level which the camera states, the same for every pixel of a channel.
+    half : int
+        1 or 2 for a master of every other frame, 0 for one of all.
     """
 
     kind: str
@@ -38,18 +49,30 @@ class MasterSpec:
     dark: MasterSpec | None = None
     dark_scale: float | None = None
     constant: bool = False
+    half: int = 0
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
         if self.constant:
             return "black level"
-        return f"{self.group.name}{' without bias' if self._reduced_dark else ''}"
+        half = f", half {self.half}" if self.half else ""
+        return f"{self.group.name}{' without bias' if self._reduced_dark else ''}{half}"
 
     @property
     def slug(self) -> str:
         """The name as a file name, without an ending."""
-        return f"{self.group.slug}{'_without_bias' if self._reduced_dark else ''}"
+        half = f"_half_{self.half}" if self.half else ""
+        return f"{self.group.slug}{'_without_bias' if self._reduced_dark else ''}{half}"
+
+    def halves(self) -> tuple[MasterSpec, MasterSpec]:
+        """The same from every other frame, twice: their noise is independent."""
+        frames = self.group.frames
+        first, second = (
+            replace(self, group=replace(self.group, frames=frames[start::2]), half=start + 1)
+            for start in (0, 1)
+        )
+        return first, second
 
     @property
     def _reduced_dark(self) -> bool:
@@ -88,6 +111,8 @@ class LightPlan:
         What is subtracted and divided.
     dark_scale : float or None
         Factor of a bias-subtracted dark.
+    measured : bool
+        The factor is measured in every light; `dark_scale` is what is taken where that cannot be done, None: no dark.
     notes : tuple of str
         What is missing or done in another way than one would wish.
     error : str
@@ -99,6 +124,7 @@ class LightPlan:
     dark: MasterSpec | None = None
     flat: MasterSpec | None = None
     dark_scale: float | None = None
+    measured: bool = False
     notes: tuple[str, ...] = ()
     error: str = ""
 
@@ -114,14 +140,20 @@ class LightPlan:
             steps.append(f"− {self.bias.name}")
         if self.dark is not None:
             holds = "" if self.bias is not None else " (bias in it)"
-            steps.append(f"− {self.dark.name}{scale_words(self.dark_scale)}{holds}")
+            factor = " × its measured strength" if self.measured else scale_words(self.dark_scale)
+            steps.append(f"− {self.dark.name}{factor}{holds}")
         if self.flat is not None:
             steps.append(f"÷ {self.flat.name}")
         return steps
 
 
-def plan_lights(match: Match, usable: Usable) -> LightPlan:
+def plan_lights(
+    match: Match, usable: Usable, *, scale: str = "exposure", warmer: Choose = nothing
+) -> LightPlan:
     """The best that can be done for the lights of *match* with the masters that are *usable*.
+
+    *scale* is the recipe's: with ``"measured"`` or ``"auto"`` a dark of another temperature, which *warmer* chooses, is used
+    with a strength that is measured in the light.
 
     A dark of the lights' own exposure holds their bias too, so it is subtracted as it is: taking a bias from
     both would only add its noise. A dark of another exposure is scaled after its bias is subtracted. Without a
@@ -136,25 +168,44 @@ def plan_lights(match: Match, usable: Usable) -> LightPlan:
         )
     notes: list[str] = []
     bias = _bias_for(light, match.bias, usable)
-    dark, scale = _dark_for(match.dark, match.dark_scale, bias, usable)
+    dark, factor = _dark_for(match.dark, match.dark_scale, bias, usable)
+    measured = False
+    if bias is not None and scale != "exposure" and (dark is None or scale == "measured"):
+        found = _measurable(match.dark or warmer(match), bias, usable)
+        if found is not None:
+            light_time, dark_time = light.exposure, found.group.exposure
+            factor = light_time / dark_time if dark is not None and dark_time > 0 else None
+            dark, measured = found, True
     if dark is None and bias is None:
         return LightPlan(match, error=_nothing(match))
     if dark is None:
         notes.append(
             f"no dark, only {bias.name} subtracted: thermal signal and hot pixels stay ({_why(match, 'dark')})"
         )
-    elif scale is None and "bias" not in match.dark.applied:
+    elif measured:
+        notes.append(f"{dark.name} is scaled by its strength in each light, which is measured")
+    elif factor is None and "bias" not in match.dark.applied:
         bias = None
     elif bias is not None and bias.constant:
         notes.append("no bias frames: the black level that the camera states is subtracted instead")
-    if scale is not None:
+    if factor is not None and not measured:
         notes.append(
-            f"no dark of {seconds(light.exposure)}: {dark.name} is scaled by {number(round(scale, 4))}"
+            f"no dark of {seconds(light.exposure)}: {dark.name} is scaled by {number(round(factor, 4))}"
         )
     flat, problem = flat_spec(match.flat, match.flat_dark, match.flat_bias, match.flat_dark_scale, usable)
     if flat is None:
         notes.append(f"not divided by a flat: {problem or _why(match, 'flat')}")
-    return LightPlan(match, bias=bias, dark=dark, dark_scale=scale, flat=flat, notes=tuple(notes))
+    return LightPlan(
+        match, bias=bias, dark=dark, dark_scale=factor, measured=measured, flat=flat, notes=tuple(notes)
+    )
+
+
+def _measurable(dark: Group | None, bias: MasterSpec, usable: Usable) -> MasterSpec | None:
+    """The bias-subtracted dark whose strength can be measured: from frames enough for two halves."""
+    if dark is None or dark.master or "bias" in dark.applied or len(dark) < _LEAST_TO_HALVE:
+        return None
+    spec = MasterSpec(dark.kind, dark, bias=bias)
+    return spec if usable(spec) and all(usable(half) for half in spec.halves()) else None
 
 
 def flat_spec(

@@ -86,6 +86,8 @@ class LightRow:
         Flag → pixels.
     gain, read_noise : dict or float
         In electrons per ADU and electrons, as used for the variance.
+    key : str
+        A digest of all that it was made from.
     warnings : list of str
     error : str
     seconds : float
@@ -102,6 +104,47 @@ class LightRow:
     flags: dict[str, int] = field(default_factory=dict)
     gain: Any = float("nan")
     read_noise: Any = float("nan")
+    key: str = ""
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class StackRow:
+    """Lights of one target laid upon each other.
+
+    Attributes
+    ----------
+    name : str
+        Of the lights.
+    path, picture : str
+        The stack and its picture, "" where there is none.
+    status : str
+        "made", "reused" (from an earlier run) or "failed".
+    files : list of str
+        The lights that are in it.
+    left_out : dict
+        Light → why it is not in it.
+    frames : list of dict
+        Of every light: sharpness, stars, noise, and where it lies.
+    units : str
+    noise : dict
+        Channel → level, measured and predicted noise.
+    warnings : list of str
+    error : str
+    seconds : float
+    """
+
+    name: str
+    path: str = ""
+    picture: str = ""
+    status: str = FAILED
+    files: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    units: str = ""
+    noise: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0
@@ -109,7 +152,7 @@ class LightRow:
 
 @dataclass(repr=False)
 class RunResult:
-    """What `calibkit.calibrate_session` did.
+    """What `calibkit.process` or `calibkit.calibrate_session` did.
 
     Attributes
     ----------
@@ -127,6 +170,8 @@ class RunResult:
         The HTML report.
     seconds : float
         Time that the run took.
+    stacks : list of StackRow
+        One row for the lights of each target and filter, where the recipe asks for stacks.
     """
 
     session: Session
@@ -136,6 +181,7 @@ class RunResult:
     warnings: list[str]
     report: Path | None = None
     seconds: float = 0.0
+    stacks: list[StackRow] = field(default_factory=list)
 
     @property
     def failed(self) -> list[LightRow]:
@@ -144,8 +190,8 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every light was calibrated, and every file that looks like a frame could be read."""
-        return not self.failed and not self.session.unreadable
+        """Whether every light was calibrated, every stack made, and every file that looks like a frame could be read."""
+        return not self.failed and not self.session.unreadable and not any(row.error for row in self.stacks)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -161,6 +207,10 @@ class RunResult:
         text = f"{len(done)} of {len(self.lights)} lights calibrated"
         if old:
             text += f", {old} of them in an earlier run"
+        made = [row for row in self.stacks if row.status != FAILED]
+        if self.stacks:
+            count = sum(len(row.files) for row in made)
+            text += f", {count} of them in {len(made)} stack{'s' if len(made) != 1 else ''}"
         masters = sum(row.status != FAILED for row in self.masters)
         return (
             f"{text}, with {masters} master{'s' if masters != 1 else ''}, in {self.seconds:.1f} s: {self.out}"
@@ -168,11 +218,15 @@ class RunResult:
 
     def __repr__(self) -> str:
         lines = [self.summary(), *(f"failed: {row.file}: {row.error}" for row in self.failed)]
+        lines += [f"failed: stack of {row.name}: {row.error}" for row in self.stacks if row.error]
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines + ([f"report: {self.report}"] if self.report else []))
 
     def _repr_html_(self) -> str:
         failed = "".join(f"<li>{escape(row.file)}: {escape(row.error)}</li>" for row in self.failed)
+        failed += "".join(
+            f"<li>stack of {escape(row.name)}: {escape(row.error)}</li>" for row in self.stacks if row.error
+        )
         notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
         return (
             f"<p><b>{escape(self.summary())}</b></p>"

@@ -1,4 +1,4 @@
-"""A whole session: masters, calibrated lights and a report, in one call."""
+"""A whole session: masters, calibrated lights, stacks, pictures and a report, in one call."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,99 @@ from calibkit.errors import CalibkitError, SettingError
 from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker, collected
-from calibkit.pipeline.plan import LightPlan, Plan, all_specs, companions, plan_lights
-from calibkit.pipeline.result import LightRow, RunResult
-from calibkit.pipeline.store import REPORT, Store, light_names
+from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
+from calibkit.pipeline.result import LightRow, RunResult, StackRow
+from calibkit.pipeline.stacks import LightSet, StackMaker, set_of
+from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
 from calibkit.progress import Progress, silent
-from calibkit.session import Session, Tolerances, scan
+from calibkit.recipe import CameraSettings, DefectSettings, FrameSettings, MasterSettings, Recipe, read_recipe
+from calibkit.session import Group, Match, Session, Tolerances, scan
+from calibkit.session.choosing import choose_dark
 from calibkit.session.wording import listed
+
+
+def process(
+    session: Session | str | os.PathLike[str],
+    recipe: Recipe | str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    report: bool = True,
+    progress: Progress = silent,
+    client: Any = None,
+) -> RunResult:
+    """From the frames of a session to its final pictures: masters, calibrated and repaired lights, stacks, a report.
+
+    Results go to ``out/masters``, ``out/lights`` (when they are kept) and ``out/stacks``. Each is written whole or not at
+    all, with a digest of all that it was made from beside it: what is finished is not done again, a run that
+    was stopped, however that was, goes on where it was and ends with the same bytes, and after a change only what
+    depends on it is redone. A light that fails stops no other.
+
+    Parameters
+    ----------
+    session : Session or path
+        The folder of the frames, or what `calibkit.scan` made of it.
+    recipe : Recipe, path or None
+        What is done, or the YAML file that says it; None for a recipe's defaults.
+    out : path
+        Folder of the results, made if it is not there; it may lie in the session's folder, but not be it.
+    overwrite : bool
+        Do everything again, and replace files that calibkit did not write.
+    report : bool
+        Write ``out/report.html``.
+    progress : callable
+        Called as ``progress(done, total, what)``; may raise `calibkit.Cancelled`.
+    client : dask.distributed.Client, optional
+        Combine masters and stacks on this cluster; its workers must see the same files.
+
+    Returns
+    -------
+    RunResult
+        A row for every light, master and stack, warnings, the path of the report.
+
+    Raises
+    ------
+    CalibkitError
+        The folder cannot be scanned or holds nothing that can be used.
+    SettingError
+        A setting or recipe that cannot work, or *out* is the folder of the frames.
+    OutputError
+        *out* cannot be written, the disk is full, or another run is writing there.
+    Cancelled
+        *progress* asked to stop; what is finished is kept.
+
+    Notes
+    -----
+    What is missing is replaced by the best that remains, and said: without a dark of the lights' exposure a
+    longer one is scaled after its bias is subtracted; one of another temperature by its strength in each light, which
+    is measured (`calibkit.measure_dark_scale`); without any dark the bias alone is subtracted; without
+    biases the black level that the camera states; without a flat nothing is divided. A light for which there
+    is none of these fails.
+
+    Lights of one target, filter and exposure make one stack. Those that cannot be aligned, or whose stars are much
+    poorer than the others', are left out, and said.
+
+    Examples
+    --------
+    >>> result = process("night", None, "done")  # doctest: +SKIP
+    >>> result.stacks[0].path, result.stacks[0].left_out  # doctest: +SKIP
+    """
+    start = time.monotonic()
+    recipe = Recipe() if recipe is None else recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    session = _session(session, recipe.frames, progress)
+    out = Path(out).expanduser()
+    _check_folders(session, out)
+    store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
+    with store.locked():
+        result = _Run(session, store, recipe, progress=progress, client=client).work()
+        result.seconds = time.monotonic() - start
+        if report:
+            from calibkit.report import write_report
+
+            result.report = write_report(result, out / REPORT, progress=progress)
+        store.clear(PASSING)
+    result.seconds = time.monotonic() - start
+    return result
 
 
 def calibrate_session(
@@ -36,6 +125,8 @@ def calibrate_session(
     progress: Progress = silent,
 ) -> RunResult:
     """Make the masters of a session, calibrate its lights with them, and write a report.
+
+    This is `calibkit.process` that stops when the lights are calibrated, with the settings most often wanted as arguments.
 
     Results go to ``out/masters`` and ``out/lights`` as FITS files with variance, flags and the record of what
     was done. What is finished is not done again: a run that was stopped goes on where it was, and after a
@@ -84,10 +175,7 @@ def calibrate_session(
 
     Notes
     -----
-    What is missing is replaced by the best that remains, and said: without a dark of the lights' exposure a
-    longer one is scaled after its bias is subtracted; without any dark the bias alone is subtracted; without
-    biases the black level that the camera states; without a flat nothing is divided. A light for which there
-    is none of these fails.
+    What is missing is replaced as `calibkit.process` tells.
 
     Examples
     --------
@@ -98,54 +186,72 @@ def calibrate_session(
     >>> len(done.table), set(done.table["status"])
     (10, {'made'})
     """
-    start = time.monotonic()
-    session = _session(session, kinds, tolerances, progress)
-    out = Path(out).expanduser()
-    _check_folders(session, out)
-    store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
-    with store.locked():
-        maker = MasterMaker(store, combine=combine or {}, tolerances=session.tolerances, progress=progress)
-        lights, warnings = _work(
-            session, store, maker, given=(gain, read_noise), repair=repair, progress=progress
-        )
-        result = RunResult(session, out, lights, maker.rows, [*session.warnings, *warnings])
-        result.seconds = time.monotonic() - start
-        if report:
-            from calibkit.report import write_report
+    try:
+        masters = MasterSettings(**(combine or {}))
+    except TypeError as error:
+        msg = f"combine={combine!r}: options of calibkit.combine for masters are wanted, such as {{'method': 'median'}}"
+        raise SettingError(msg) from error
+    if not isinstance(session, Session):
+        session = scan(session, kinds=kinds, tolerances=tolerances, progress=progress)
+    elif kinds is not None or tolerances is not None:
+        msg = "kinds= and tolerances= are for scanning a folder; this session is scanned: give them to calibkit.scan"
+        raise SettingError(msg)
+    recipe = Recipe(
+        until="lights",
+        masters=masters,
+        camera=CameraSettings(gain=gain, read_noise=read_noise),
+        defects=DefectSettings(repair=repair),
+    )
+    return process(session, recipe, out, overwrite=overwrite, report=report, progress=progress)
 
-            result.report = write_report(result, out / REPORT, progress=progress)
-    result.seconds = time.monotonic() - start
-    return result
 
-
-def plan_session(session: Session) -> Plan:
-    """What `calibrate_session` would do, as far as headers tell.
+def plan_session(session: Session, recipe: Recipe | None = None) -> Plan:
+    """What `process` would do, as far as headers tell.
 
     Parameters
     ----------
     session : Session
         From `calibkit.scan`.
+    recipe : Recipe, optional
+        What is to be done.
 
     Returns
     -------
     Plan
         Plans for the lights, and the masters in the order in which they are made.
     """
-    plans = [plan_lights(match, lambda _: True) for match in session.matches]
+    scale = (recipe or Recipe()).dark.scale
+    plans = [
+        plan_lights(match, lambda _: True, scale=scale, warmer=_warmer(session)) for match in session.matches
+    ]
     extra = companions(session, lambda _: True)
     return Plan(tuple(plans), tuple(all_specs(plans, extra)), tuple(_merged(_plan_notes(plans))))
 
 
+def _warmer(session: Session) -> Choose:
+    """Chooses the dark for lights whose temperature none has."""
+    limits = session.tolerances
+    limits = replace(limits, ignore=(*limits.ignore, "temperature"))
+
+    def choose(match: Match) -> Group | None:
+        return choose_dark(match.light, session.groups, limits, bias=match.bias).group
+
+    return choose
+
+
 def _session(
-    session: Session | str | os.PathLike[str],
-    kinds: Mapping[str, str | Iterable[str]] | None,
-    tolerances: Tolerances | None,
-    progress: Progress,
+    session: Session | str | os.PathLike[str], settings: FrameSettings, progress: Progress
 ) -> Session:
     if not isinstance(session, Session):
-        return scan(session, kinds=kinds, tolerances=tolerances, progress=progress)
-    if kinds is not None or tolerances is not None:
-        msg = "kinds= and tolerances= are for scanning a folder; this session is scanned: give them to calibkit.scan"
+        return scan(
+            session,
+            kinds=settings.kinds or None,
+            cfa=settings.pattern,
+            tolerances=settings.limits(),
+            progress=progress,
+        )
+    if settings != FrameSettings() and session.tolerances != settings.limits():
+        msg = "the session was scanned with other limits than the recipe's: give its folder instead, which is scanned then"
         raise SettingError(msg)
     return session
 
@@ -161,38 +267,80 @@ def _check_folders(session: Session, out: Path) -> None:
         raise SettingError(msg)
 
 
-def _work(
-    session: Session,
-    store: Store,
-    maker: MasterMaker,
-    *,
-    given: tuple[PerChannel | None, PerChannel | None],
-    repair: bool,
-    progress: Progress,
-) -> tuple[list[LightRow], list[str]]:
-    plans = [plan_lights(match, maker.usable) for match in session.matches]
-    for spec in companions(session, maker.usable):
-        maker.get(spec)
-    names = light_names([frame for plan in plans for frame in plan.match.light.frames])
-    said = _plan_notes(plans)
-    rows: list[LightRow] = []
-    for plan in plans:
-        found: list[str] = []
-        with collected(found):
-            camera = camera_of(plan, given)
-        worker = LightMaker(store, maker, plan, camera, repair=repair, tolerances=session.tolerances)
-        said += [(plan.match.light.name, note) for note in (*camera.notes, *found)]
-        for frame in plan.match.light.frames:
-            progress(len(rows), len(names), "lights")
-            rows.append(worker.make(frame, names[frame.path]))
-    progress(len(rows), len(names), "lights")
-    said += [(f"master {row.name}", text) for row in maker.rows for text in row.warnings]
-    said += [(row.group, text) for row in rows for text in row.warnings]
-    warnings = _merged(said)
-    if not rows and not any(row.path for row in maker.rows):
-        msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(session.warnings)}"
-        raise CalibkitError(msg)
-    return rows, warnings
+class _Run:
+    """The work of one run, in its order."""
+
+    def __init__(
+        self, session: Session, store: Store, recipe: Recipe, *, progress: Progress, client: Any
+    ) -> None:
+        self._session, self._store, self._recipe = session, store, recipe
+        self._progress, self._client = progress, client
+        self._maker = MasterMaker(
+            store,
+            combine=recipe.masters.options(),
+            hot_sigma=recipe.defects.sigma if recipe.defects.find else None,
+            tolerances=session.tolerances,
+            progress=progress,
+            client=client,
+        )
+        self._stacking = recipe.until != "lights"
+        self._said: list[tuple[str, str]] = []
+        self._sets: dict[tuple[object, ...], LightSet] = {}
+
+    def work(self) -> RunResult:
+        """Everything, as far as the recipe goes."""
+        session, maker = self._session, self._maker
+        options = {"scale": self._recipe.dark.scale, "warmer": _warmer(session)}
+        plans = [plan_lights(match, maker.usable, **options) for match in session.matches]
+        for spec in companions(session, maker.usable):
+            maker.get(spec)
+        self._said += _plan_notes(plans)
+        lights = self._lights(plans)
+        stacks = self._stacks() if self._stacking else []
+        said = [(f"master {row.name}", text) for row in maker.rows for text in row.warnings]
+        said += [(row.group, text) for row in lights for text in row.warnings]
+        said += [(f"stack of {row.name}", text) for row in stacks for text in row.warnings]
+        warnings = _merged([*self._said, *said])
+        if not lights and not any(row.path for row in maker.rows):
+            msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(session.warnings)}"
+            raise CalibkitError(msg)
+        return RunResult(
+            session, self._store.out, lights, maker.rows, [*session.warnings, *warnings], stacks=stacks
+        )
+
+    def _lights(self, plans: list[LightPlan]) -> list[LightRow]:
+        names = light_names([frame for plan in plans for frame in plan.match.light.frames])
+        kept = self._recipe.lights.keep or not self._stacking
+        rows: list[LightRow] = []
+        for plan in plans:
+            found: list[str] = []
+            with collected(found):
+                camera = camera_of(plan, (self._recipe.camera.gain, self._recipe.camera.read_noise))
+            worker = LightMaker(
+                self._store,
+                self._maker,
+                plan,
+                camera,
+                defects=self._recipe.defects,
+                tolerances=self._session.tolerances,
+                folder=LIGHTS if kept else PASSING,
+            )
+            light = plan.match.light
+            self._said += [(light.name, note) for note in (*camera.notes, *found)]
+            lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug))
+            for frame in light.frames:
+                self._progress(len(rows), len(names), "lights")
+                row = worker.make(frame, names[frame.path], needed=kept)
+                rows.append(row)
+                lights.rows.append(row)
+                lights.remake.append(partial(worker.make, frame, names[frame.path]))
+            worker.release()
+        self._progress(len(rows), len(names), "lights")
+        return rows
+
+    def _stacks(self) -> list[StackRow]:
+        maker = StackMaker(self._store, self._recipe, progress=self._progress, client=self._client)
+        return [maker.make(lights) for lights in self._sets.values()]
 
 
 def _plan_notes(plans: Iterable[LightPlan]) -> list[tuple[str, str]]:

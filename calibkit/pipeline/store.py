@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from calibkit.errors import FrameFileError, OutputError, SettingError
 from calibkit.io.atomic import part_file
 from calibkit.session import Frame
 
-MASTERS, LIGHTS, HIDDEN = "masters", "lights", ".calibkit"
+MASTERS, LIGHTS, STACKS, HIDDEN = "masters", "lights", "stacks", ".calibkit"
+#: Calibrated lights that are not to be kept, until their stack is made.
+PASSING = f"{HIDDEN}/passing"
 REPORT = "report.html"
 _PACKING = (".gz", ".fz")
 
@@ -48,6 +51,7 @@ class Store:
     def __init__(self, out: Path, *, inputs: Sequence[Path], overwrite: bool = False) -> None:
         self.out = out
         self.overwrite = overwrite
+        self._written: set[Path] = set()
         self._inputs = {os.path.realpath(path) for path in inputs}
         try:
             (out / HIDDEN).mkdir(parents=True, exist_ok=True)
@@ -70,9 +74,9 @@ class Store:
         finally:
             os.close(handle)
 
-    def place(self, folder: str, name: str) -> Path:
+    def place(self, folder: str, name: str, ending: str = ".fits") -> Path:
         """Path of the result *name* (with ``/``, no ending) in *folder*, its own folder made."""
-        path = self.out / folder / f"{name}.fits"
+        path = self.out / folder / f"{name}{ending}"
         if os.path.realpath(path) in self._inputs:
             msg = f"{path} is one of the frames: a result would replace it. Give another output folder"
             raise SettingError(msg)
@@ -82,19 +86,27 @@ class Store:
             raise unwritable(path.parent, error) from error
         return path
 
-    def finished(self, path: Path, key: str) -> dict[str, Any] | None:
-        """The record of *path* when it is there, whole, and made from just this; else None."""
-        if self.overwrite:
+    def finished(self, path: Path, key: str, *, passing: bool = False) -> dict[str, Any] | None:
+        """The record of *path* when it is there, whole, and made from just this; else None.
+
+        With *passing* the file may be gone again, as it is when what was to be made of it is finished.
+        """
+        if self.overwrite and path not in self._written:
             return None
         try:
             record = json.loads(self._record(path).read_text(encoding="utf-8"))
-            stat = path.stat()
         except (OSError, ValueError):
             return None
         if not isinstance(record, dict) or record.get("key") != key:
             return None
-        if [stat.st_size, stat.st_mtime_ns] != record.get("stamp"):
-            return None
+        try:
+            stat = path.stat()
+        except OSError:
+            if not passing:
+                return None
+        else:
+            if [stat.st_size, stat.st_mtime_ns] != record.get("stamp"):
+                return None
         row = record.get("row")
         return row if isinstance(row, dict) else None
 
@@ -113,6 +125,10 @@ class Store:
         msg = f"{path} is in the way and was not written by calibkit: move it, or allow it to be overwritten"
         raise OutputError(msg)
 
+    def clear(self, folder: str) -> None:
+        """Remove the results that were only passing; their records stay."""
+        shutil.rmtree(self.out / folder, ignore_errors=True)
+
     def forget(self, path: Path) -> None:
         """Before *path* is written again: its record goes first, so that a stop in between leaves no false one."""
         self._record(path).unlink(missing_ok=True)
@@ -127,9 +143,16 @@ class Store:
             raise unwritable(target, error) from error
         record = {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)}
         write_whole(target, json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        self._written.add(path)
+
+    def discard(self, path: Path) -> None:
+        """Remove a result that was only passing, or that must not be trusted."""
+        path.unlink(missing_ok=True)
 
     def _record(self, path: Path) -> Path:
         relative = path.relative_to(self.out)
+        if relative.parts[0] == HIDDEN:
+            relative = Path("records", *relative.parts[1:])  # beside what is cleared, not in it
         return self.out / HIDDEN / relative.with_name(f"{relative.name}.json")
 
 

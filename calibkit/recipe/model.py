@@ -134,29 +134,34 @@ class LightSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AlignSettings(Section):
-    """How lights are laid upon each other."""
+    """How lights are laid upon each other; with *select* those of poor quality are left out, see `measure_quality`."""
 
-    model: str = _setting(
-        "similarity", rules.one_of("translation", "euclidean", "similarity", "affine", "homography")
-    )
+    model: str = _setting("similarity", rules.one_of("translation", "euclidean", "similarity", "affine"))
+    select: bool = _setting(True, rules.yes_or_no)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackSettings(Section):
-    """How the aligned lights are combined: options of `calibkit.combine`, its defaults where not set."""
+    """How the aligned lights are combined, as for `stack_lights`; its defaults where not set."""
 
-    method: str = _setting("mean", rules.one_of("mean", "median"))
+    channels: str = _setting("debayer", rules.one_of("planes", "mosaic", "debayer", "drizzle"))
+    method: str = _setting("mean", rules.one_of(*METHODS))
     reject: str = _setting("auto", rules.one_of("auto", *REJECTIONS))
     low: float | None = _setting(None, _LIMIT)
     high: float | None = _setting(None, _LIMIT)
+    normalise: str = _setting("auto", rules.one_of("auto", *NORMALISATIONS))
     weights: str | None = _setting(None, rules.optional(rules.one_of("exposure", "noise")))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings(Section):
-    """How the stack is shown."""
+    """How the stack is shown, as for `stretch_picture`, and the file it is shown in."""
 
-    format: str = _setting("png", rules.one_of("png", "tiff"))
+    curve: str = _setting("mtf", rules.one_of("linear", "asinh", "mtf", "ghs"))
+    brightness: float | None = _setting(None, rules.optional(rules.number(0.01, 0.99)))
+    linked: bool = _setting(False, rules.yes_or_no)
+    format: str = _setting("png", rules.one_of("png", "tif"))
+    bits: int = _setting(8, rules.whole(8, 16))
 
 
 #: The sections of a recipe, in the order of the work.

@@ -59,8 +59,8 @@ def make_night(folder: Path, shape: tuple[int, int], lights: int = 7) -> Path:
 def field(shape: tuple[int, int], seed: int) -> np.ndarray:
     """Row, column and electrons per second of the stars, some way beyond the frame, shape (n, 3)."""
     rng = np.random.default_rng(seed)
-    count = round(shape[0] * shape[1] / 6000)
-    flux = np.minimum(8.0 * rng.random(count) ** -0.9, 6000.0)
+    count = round(shape[0] * shape[1] / 3000)
+    flux = np.minimum(40.0 * rng.random(count) ** -0.9, 20_000.0)
     y, x = ((rng.random(count) * 1.2 - 0.1) * side for side in shape)
     return np.stack([y, x, flux], axis=1)
 

@@ -499,7 +499,7 @@ ELSEWHERE = {
     *("simulate_frame", "simulate_stack", "write_session", "truth", "session_truth"),
     *("open_image", "difference", "view_of"),
     *("find_stars", "measure_quality", "register", "resample", "stack_lights"),
-    *("read_recipe", "write_recipe"),
+    *("read_recipe", "write_recipe", "process"),
     *("hyperbolic_curve", "save_picture"),
 }
 

@@ -1,0 +1,174 @@
+"""From the calibrated lights of a run to one stack and one picture for each target and filter."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from calibkit.errors import CalibkitError, Cancelled, OutputError
+from calibkit.io.provenance import hash_inputs
+from calibkit.io.save import open_result, save
+from calibkit.pipeline.making import collected
+from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
+from calibkit.pipeline.store import STACKS, Store, key_of
+from calibkit.progress import Progress
+from calibkit.recipe import Recipe
+from calibkit.session import Group
+from calibkit.session.grouping import filter_key
+from calibkit.statistics import measure_noise
+
+
+@dataclass
+class LightSet:
+    """Lights that belong into one stack, with what makes the file of each that is not there."""
+
+    name: str
+    slug: str
+    rows: list[LightRow] = field(default_factory=list)
+    remake: list[Callable[[], LightRow]] = field(default_factory=list)
+
+
+def set_of(light: Group) -> tuple[object, ...]:
+    """What lights must have in common to be stacked: target, filter, exposure, and the pixels they lie on."""
+    info = light.info
+    exposure = round(light.exposure, 3) if math.isfinite(light.exposure) else None
+    return light.target, filter_key(light.filter), exposure, info.shape, info.binning, info.cfa, info.origin
+
+
+class StackMaker:
+    """Stacks sets of calibrated lights.
+
+    Parameters
+    ----------
+    store : Store
+        Where they go.
+    recipe : Recipe
+        How they are aligned, combined and shown.
+    progress : callable
+        Called as ``progress(done, total, what)``.
+    client : dask.distributed.Client or None
+        Where lights are combined.
+    """
+
+    def __init__(self, store: Store, recipe: Recipe, *, progress: Progress, client: Any = None) -> None:
+        self._store = store
+        self._recipe = recipe
+        self._progress = progress
+        self._client = client
+
+    def make(self, lights: LightSet) -> StackRow:
+        """The stack of one set, and its picture; an error is kept in the row."""
+        row = StackRow(lights.name)
+        good = [number for number, light in enumerate(lights.rows) if light.status != FAILED]
+        row.left_out = {light.file: light.error for light in lights.rows if light.status == FAILED}
+        start = time.monotonic()
+        try:
+            if not good:
+                row.error = "none of its lights could be calibrated"
+                return row
+            with collected(row.warnings):
+                key = self._stack(lights, good, row)
+            if row.status == MADE:
+                row.seconds = time.monotonic() - start
+                self._store.remember(self._store.out / row.path, key, asdict(row))
+            if self._recipe.until == "picture":
+                self._picture(lights, key, row)
+        except (Cancelled, OutputError):
+            raise
+        except CalibkitError as error:
+            row.error = str(error)
+        return row
+
+    def _stack(self, lights: LightSet, good: Sequence[int], row: StackRow) -> str:
+        path = self._store.place(STACKS, lights.slug)
+        key = key_of(
+            lights=[lights.rows[number].key for number in good],
+            files=[lights.rows[number].file for number in good],
+            align=asdict(self._recipe.align),
+            stack=asdict(self._recipe.stack),
+        )
+        row.path = str(path.relative_to(self._store.out))
+        done = self._store.finished(path, key)
+        if done is not None:
+            for name in ("files", "left_out", "frames", "units", "noise", "seconds"):
+                setattr(row, name, done[name])
+            row.warnings[:] = done["warnings"]
+            row.status = REUSED
+            return key
+        self._store.refuse_foreign(path)
+        for number in good:
+            if not (self._store.out / lights.rows[number].path).exists():
+                lights.rows[number] = lights.remake[number]()
+        good = [number for number in good if lights.rows[number].status != FAILED]
+        data = self._combined([lights.rows[number] for number in good], row)
+        self._store.forget(path)
+        save(hash_inputs(data), path, overwrite=True)
+        row.units = str(data.attrs.get("units", ""))
+        row.noise = _noise(data)
+        row.status = MADE
+        return key
+
+    def _combined(self, lights: Sequence[LightRow], row: StackRow) -> xr.Dataset:
+        from calibkit.align import find_stars, measure_quality, register, stack_lights
+
+        frames = [open_result(self._store.out / light.path) for light in lights]
+        stars = find_stars(frames, progress=self._progress)
+        quality = measure_quality(frames, stars=stars)
+        use = quality["usable"].tolist() if self._recipe.align.select else None
+        transforms = register(
+            frames, stars=stars, use=use, model=self._recipe.align.model, progress=self._progress
+        )
+        for light, found, frame in zip(lights, quality.to_dict("records"), transforms, strict=True):
+            if not frame.ok:
+                row.left_out[light.file] = str(found["reason"]) if not found["usable"] else frame.reason
+            measured = {
+                name: _plain(value) for name, value in found.items() if name not in ("file", "reason")
+            }
+            placed = {
+                "shift x": frame.shift[0],
+                "shift y": frame.shift[1],
+                "rotation": frame.rotation,
+                "rms": frame.rms,
+            }
+            row.frames.append({"file": light.file, **measured, **placed})
+        row.files = [light.file for light, frame in zip(lights, transforms, strict=True) if frame.ok]
+        options = {name: value for name, value in asdict(self._recipe.stack).items() if value is not None}
+        return stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
+
+    def _picture(self, lights: LightSet, stack_key: str, row: StackRow) -> None:
+        from calibkit.brightness import save_picture, stretch_picture
+
+        settings = self._recipe.picture
+        path = self._store.place(STACKS, lights.slug, f".{settings.format}")
+        key = key_of(stack=stack_key, picture=asdict(settings))
+        row.picture = str(path.relative_to(self._store.out))
+        if self._store.finished(path, key) is not None:
+            return
+        self._store.refuse_foreign(path)
+        options = settings.options()
+        bits = options.pop("bits")
+        del options["format"]
+        shown = stretch_picture(open_result(self._store.out / row.path), **options)
+        self._store.forget(path)
+        save_picture(shown, path, bits=bits, overwrite=True)
+        self._store.remember(path, key, {})
+
+
+def _noise(data: xr.Dataset) -> dict[str, dict[str, float]]:
+    data = data[["signal", "variance", "flags"]]
+    if "channel" not in data.dims:
+        return {name: found.as_dict() for name, found in measure_noise(data).items()}
+    found = {}
+    for number, name in enumerate(data["channel"].values.tolist()):
+        plane = data.isel(channel=number, drop=True).assign_attrs(cfa="")
+        found[str(name)] = next(iter(measure_noise(plane).values())).as_dict()
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
