@@ -16,7 +16,17 @@ from astropy.io import fits
 from hypothesis import strategies as st
 
 import calibkit
-from calibkit.panels import ComparePanel, NumbersPanel, SignalChainPanel
+from calibkit.panels import (
+    BiasPanel,
+    BrightnessPanel,
+    ChannelsPanel,
+    CombinePanel,
+    ComparePanel,
+    NumbersPanel,
+    SessionPanel,
+    SignalChainPanel,
+    StackPanel,
+)
 from calibkit.panels.base import Panel
 
 Settings = st.SearchStrategy[dict[str, Any]]
@@ -97,8 +107,143 @@ SIGNAL_CHAIN = optional(
     frames=st.integers(1, 3),
 )
 
+# ---- BrightnessPanel, ChannelsPanel, StackPanel, SessionPanel ---------------------------------------------------
+
+
+def make_brightness(folder: Path) -> Panel:
+    """A result that was saved."""
+    frames = calibkit.open_stack(write_frames(folder, "light", 4, shape=(64, 96)))
+    path = folder / "result.fits"
+    calibkit.save(calibkit.combine(frames, reject="none"), path)
+    return BrightnessPanel(path)
+
+
+BRIGHTNESS = optional(
+    curve=st.sampled_from(["linear", "asinh", "mtf", "ghs"]),
+    levels=st.none() | st.tuples(st.floats(0.0, 900.0), st.floats(1200.0, 9000.0), st.floats(0.1, 0.9)),
+    brightness=st.floats(0.05, 0.6),
+    intensity=st.floats(-5.0, 15.0),
+    linked=st.booleans(),
+    allow_clipping=st.booleans(),
+    block=st.integers(2, 8),
+)
+
+
+def make_channels(folder: Path) -> Panel:
+    """A raw frame of a colour sensor with its masters."""
+    colour = {"BAYERPAT": "RGGB", "EGAIN": 1.5, "RDNOISE": 6.0}
+    dark = calibkit.master_dark(calibkit.open_stack(write_frames(folder, "dark", 4, EXPTIME=60.0, **colour)))
+    flats = write_frames(folder, "flat", 4, level=9000.0, noise=40.0, EXPTIME=1.0, **colour)
+    flat = calibkit.master_flat(
+        calibkit.open_stack(flats), bias=calibkit.constant_bias(calibkit.open_stack(flats), 1000.0)
+    )
+    for name, master in (("dark", dark), ("flat", flat)):
+        calibkit.save(master, folder / f"master_{name}.fits")
+    light = write_frames(folder, "light", 1, level=1500.0, noise=20.0, EXPTIME=60.0, **colour)
+    return ChannelsPanel(
+        calibkit.open_stack(light).isel(frame=0),
+        dark=calibkit.open_result(folder / "master_dark.fits"),
+        flat=calibkit.open_result(folder / "master_flat.fits"),
+    )
+
+
+CHANNELS = optional(
+    line=st.sampled_from(["Ha", "OIII", "R+G1", "G2", "R+G1+G2+B"]),
+    size=st.sampled_from(["half", "full"]),
+    same_scale=st.booleans(),
+    region=st.none() | st.just((3.0, 20.0, 2.0, 15.0)),
+)
+
+
+def write_star_frames(folder: Path, count: int = 4, shape: tuple[int, int] = (90, 120)) -> list[Path]:
+    """Frames with stars that drift by a third of a pixel from one to the next."""
+    rng = np.random.default_rng(3)
+    paths = write_frames(folder, "light", count, shape=shape, EXPTIME=60.0, EGAIN=1.5, RDNOISE=6.0)
+    stars = np.column_stack(
+        [rng.uniform(8, shape[0] - 8, 25), rng.uniform(8, shape[1] - 8, 25), rng.uniform(8e3, 6e4, 25)]
+    )
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for n, path in enumerate(paths):
+        sky = sum(
+            flux / 20.0 * np.exp(-((y - sy - 0.2 * n) ** 2 + (x - sx - 0.3 * n) ** 2) / 6.5)
+            for sy, sx, flux in stars
+        )
+        with fits.open(path, mode="update") as file:
+            file[0].data = (file[0].data + sky).clip(0, 65535).astype(np.uint16)
+    return paths
+
+
+def make_stack(folder: Path) -> Panel:
+    """Four lights that drift, to be calibrated with a dark."""
+    darks = write_frames(folder, "dark", 4, shape=(90, 120), EXPTIME=60.0, EGAIN=1.5, RDNOISE=6.0)
+    calibkit.save(calibkit.master_dark(calibkit.open_stack(darks)), folder / "master_dark.fits")
+    return StackPanel(
+        calibkit.open_stack(write_star_frames(folder)), dark=calibkit.open_result(folder / "master_dark.fits")
+    )
+
+
+STACK = optional(
+    left_out=st.sampled_from([(), (1,), (2, 3)]),
+    judge=st.booleans(),
+    method=st.sampled_from(["mean", "median"]),
+    reject=st.sampled_from(["auto", "none"]),
+    model=st.sampled_from(["translation", "similarity"]),
+    interpolation=st.sampled_from(["lanczos3", "linear"]),
+    frame=st.integers(0, 3),
+)
+
+
+def make_session(folder: Path) -> Panel:
+    """A night of biases, darks and lights."""
+    night = folder / "night"
+    write_frames(night / "bias", "bias", 3, EGAIN=1.5)
+    write_frames(night / "darks", "dark", 3, EXPTIME=60.0, EGAIN=1.5)
+    write_frames(night / "lights", "light", 2, level=1300.0, EXPTIME=60.0, EGAIN=1.5)
+    return SessionPanel(night, out=str(folder / "out"))
+
+
+SESSION = optional(repair=st.booleans(), method=st.sampled_from(["mean", "median"]))
+
+# ---- BiasPanel ------------------------------------------------------------------------------------------------
+
+
+def make_bias(folder: Path) -> Panel:
+    """Four biases."""
+    return BiasPanel(calibkit.open_stack(write_frames(folder, "bias", 4, shape=(40, 48), level=100.0)))
+
+
+BIAS = optional(
+    picture=st.sampled_from(["one frame", "master"]),
+    frame=st.integers(0, 3),
+    frames=st.none() | st.integers(2, 4),
+    method=st.sampled_from(["mean", "median"]),
+)
+
+# ---- CombinePanel ---------------------------------------------------------------------------------------------
+
+
+def make_combine(folder: Path) -> Panel:
+    """Six lights."""
+    return CombinePanel(calibkit.open_stack(write_frames(folder, "light", 6, EXPTIME=60.0, BAYERPAT="RGGB")))
+
+
+COMBINE = optional(
+    method=st.sampled_from(["mean", "median", "sum", "minimum"]),
+    frames=st.none() | st.integers(2, 6),
+    normalise=st.sampled_from(["auto", "none", "additive", "multiplicative"]),
+    reject=st.sampled_from(["auto", "none", "sigma", "winsorized", "mad"]),
+    low=st.none() | st.floats(1.5, 5.0),
+    shown=st.sampled_from(["result", "noise", "kept"]),
+)
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
+    "CombinePanel": (make_combine, COMBINE),
+    "BrightnessPanel": (make_brightness, BRIGHTNESS),
+    "ChannelsPanel": (make_channels, CHANNELS),
     "ComparePanel": (make_compare, COMPARE),
+    "BiasPanel": (make_bias, BIAS),
     "NumbersPanel": (make_numbers, NUMBERS),
+    "SessionPanel": (make_session, SESSION),
+    "StackPanel": (make_stack, STACK),
     "SignalChainPanel": (make_signal_chain, SIGNAL_CHAIN),
 }

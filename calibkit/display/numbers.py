@@ -103,3 +103,28 @@ def shades(values: np.ndarray) -> np.ndarray:
         return np.zeros(values.shape, np.uint8)
     shown = stretch(values, *auto_levels(known, curve="asinh"), curve="asinh")
     return np.rint(255 * np.nan_to_num(shown)).astype(np.uint8)
+
+
+def log_shades(values: np.ndarray) -> np.ndarray:
+    """Shades for a power spectrum: equal ratios are equal steps, from a tenth of the median to the largest value.
+
+    Parameters
+    ----------
+    values : array_like
+        0 and above.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 of the same shape.
+
+    Examples
+    --------
+    >>> log_shades([[1.0, 1.0, 10.0, 100.0]]).tolist()
+    [[85, 85, 170, 255]]
+    """
+    values = np.asarray(values, np.float64)
+    low = max(float(np.median(values)) / 10, 1e-12)
+    high = max(float(values.max(initial=0.0)), 10 * low)
+    shown = np.log(np.clip(values, low, high) / low) / np.log(high / low)
+    return np.rint(255 * shown).astype(np.uint8)

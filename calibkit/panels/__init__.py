@@ -3,6 +3,7 @@
 from calibkit.panels.bias import BiasPanel
 from calibkit.panels.brightness import BrightnessPanel
 from calibkit.panels.channels import ChannelsPanel
+from calibkit.panels.combine import CombinePanel
 from calibkit.panels.compare import ComparePanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.numbers import NumbersPanel
@@ -20,4 +21,5 @@ __all__ = [
     "SignalChainPanel",
     "StackPanel",
     "SessionPanel",
+    "CombinePanel",
 ]

@@ -4,6 +4,7 @@ from calibkit.state.base import State
 from calibkit.state.bias import BiasState
 from calibkit.state.brightness import BrightnessState
 from calibkit.state.channels import ChannelsState
+from calibkit.state.combine import CombineState
 from calibkit.state.numbers import NumbersState
 from calibkit.state.session import SessionState
 from calibkit.state.signal_chain import SignalChainState
@@ -21,4 +22,5 @@ __all__ = [
     "ViewState",
     "StackState",
     "SessionState",
+    "CombineState",
 ]

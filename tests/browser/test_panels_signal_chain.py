@@ -21,7 +21,7 @@ def test_a_switch_and_a_preset(notebook: Callable[..., Notebook]) -> None:
     assert book.ask("panel.settings()") == {"effects": ["offset"], "frames": 2}
     box.check()
     book.wait_for("panel.state.effects", ["vignetting", "offset"])
-    book.wait_for("panel._shown is not None and bool(panel._shown['flat'].values[0, 0] < 0.9)")
+    book.wait_for("panel._shown is not None and bool(panel._shown['flat'].values[0, 0] < 0.9)", seconds=60)
     assert book.ask("panel.errors.text") == ""
     book.panel.get_by_role("button", name="nothing").click()
     book.wait_for("panel.state.effects", [])
