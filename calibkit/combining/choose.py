@@ -9,6 +9,7 @@ from calibkit.combining.reading import StackReader
 #: Rows at the top of the stack that tell whether the numbers are coarse.
 _SAMPLE_ROWS = 8
 _SAMPLE_FRAMES = 16
+_SAMPLE_PIXELS = 6000
 #: Noise in steps of whole numbers below which equal samples are common and one step looks like an outlier.
 _COARSE = 1.0
 
@@ -59,12 +60,13 @@ def choose_rejection(method: str, n: int, *, noise_known: bool, coarse: bool = F
 
 def is_coarse(reader: StackReader) -> bool:
     """Whether the frames are whole numbers whose scatter from frame to frame is below one step."""
-    n, height, _ = reader.shape
+    n, height, width = reader.shape
     if reader.dtype.kind not in "iu" or n < 2:
         return False
     chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE_FRAMES)).astype(int))
+    step = max(1, min(_SAMPLE_ROWS, height) * width // _SAMPLE_PIXELS)
     rows = [
-        reader.read_strips(int(i), [(0, min(_SAMPLE_ROWS, height))])[0].ravel().astype(np.float64)
+        reader.read_strips(int(i), [(0, min(_SAMPLE_ROWS, height))])[0].ravel()[::step].astype(np.float64)
         for i in chosen
     ]
     level = [np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in rows]

@@ -74,7 +74,9 @@ def prepare(
     detector = detector_of(stack, gain=gain, read_noise=read_noise)
     notes: list[str] = []
     if reject == "auto":
-        name, why = choose_rejection(method, n, noise_known=detector.complete, coarse=is_coarse(reader))
+        # a median rejects nothing in any case, and need not look at the frames for that
+        coarse = method in ("mean", "sum") and is_coarse(reader)
+        name, why = choose_rejection(method, n, noise_known=detector.complete, coarse=coarse)
         rejection = REJECTIONS[name]
     else:
         rejection, why = rejection_named(reject), ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -113,7 +115,7 @@ class StackReader:
             sources = self._source.sources
             run(lambda frame: sources[frame].complete_info(), len(sources), "decode frames")
 
-    @property
+    @cached_property
     def _quick(self) -> bool:
         """Whether rows anywhere cost the same, so that small bands lose nothing."""
         if self._source is None:
@@ -123,7 +125,7 @@ class StackReader:
     def read(self, y0: int, y1: int, turn: Callable[[int], Any], buffer: np.ndarray | None = None) -> Band:
         """Rows *y0* to *y1* of every frame, in *buffer* (flat, of the stack's type) when it is large enough.
 
-        ``turn(frame)`` is a context in which one frame is read.
+        ``turn(frame)`` is a context in which one frame is read that can only be read from front to back.
         """
         if self._source is None:
             arrays = _rows(self._arrays, y0, y1)
@@ -135,7 +137,7 @@ class StackReader:
             buffer = np.empty(size, self.dtype)
         values = buffer[:size].reshape(n, y1 - y0, width)
         for frame in range(n):
-            with turn(frame):
+            with nullcontext() if self._quick else turn(frame):
                 read_rows(self._source, frame, y0, y1, values[frame])
         return Band(values, None, None)
 

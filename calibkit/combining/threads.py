@@ -5,7 +5,9 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -82,15 +84,18 @@ def run(
     results: list[Any] = [None] * count
     progress(0, count, what)
     pool = ThreadPoolExecutor(workers or worker_count(), thread_name_prefix="calibkit-combine")
+    ended: SimpleQueue[Future[Any]] = SimpleQueue()
     try:
         places: dict[Future[Any], int] = {pool.submit(function, i): i for i in range(count)}
-        pending = set(places)
-        while pending:
-            done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
+        for future in places:
+            future.add_done_callback(ended.put)
+        done = 0
+        while done < count:
+            with suppress(Empty):
+                future = ended.get(timeout=POLL_SECONDS)
                 results[places[future]] = future.result()
-            if done:
-                progress(count - len(pending), count, what)
+                done += 1
+                progress(done, count, what)
     except BaseException:
         halt()
         raise

