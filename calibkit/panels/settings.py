@@ -83,10 +83,19 @@ def _tied(
 ) -> ipywidgets.Widget:
     """*widget* and the setting follow each other; what the setting refuses is shown and put back."""
 
+    told = False  # a widget that is told a value may cut it off at its limits: that is no setting of the user's
+
     def from_state(_change: object = None) -> None:
-        widget.value = shown(getattr(state, name))
+        nonlocal told
+        told = True
+        try:
+            widget.value = shown(getattr(state, name))
+        finally:
+            told = False
 
     def from_widget(change: traitlets.Bunch) -> None:
+        if told:
+            return
         with errors.guard(name):
             try:
                 setattr(state, name, taken(change["new"]))
