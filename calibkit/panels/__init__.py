@@ -10,6 +10,7 @@ from calibkit.panels.numbers import NumbersPanel
 from calibkit.panels.session import SessionPanel
 from calibkit.panels.signal_chain import SignalChainPanel
 from calibkit.panels.stack import StackPanel
+from calibkit.panels.workbench import Workbench
 
 __all__ = [
     "BiasPanel",
@@ -22,4 +23,5 @@ __all__ = [
     "StackPanel",
     "SessionPanel",
     "CombinePanel",
+    "Workbench",
 ]

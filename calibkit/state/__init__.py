@@ -10,6 +10,7 @@ from calibkit.state.session import SessionState
 from calibkit.state.signal_chain import SignalChainState
 from calibkit.state.stack import StackState
 from calibkit.state.view import CompareState, ViewState
+from calibkit.state.workbench import WorkbenchState
 
 __all__ = [
     "BiasState",
@@ -23,4 +24,5 @@ __all__ = [
     "StackState",
     "SessionState",
     "CombineState",
+    "WorkbenchState",
 ]
