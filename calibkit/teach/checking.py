@@ -78,8 +78,9 @@ def exercise_names(chapter: str | None = None) -> list[str]:
 def _exercises() -> dict[str, Exercise]:
     """Every exercise by name. A module of `calibkit.teach.exercises` holds those of a chapter in ``EXERCISES``."""
     found: dict[str, Exercise] = {}
-    for module in sorted(pkgutil.iter_modules(exercises.__path__), key=lambda module: module.name):
-        for exercise in importlib.import_module(f"{exercises.__name__}.{module.name}").EXERCISES:
+    modules = {module.name for module in pkgutil.iter_modules(exercises.__path__)}
+    for chapter in sorted(modules, key=exercises.CHAPTERS.index):
+        for exercise in importlib.import_module(f"{exercises.__name__}.{chapter}").EXERCISES:
             if exercise.name in found:
                 msg = f"two exercises are called {exercise.name!r}"
                 raise ValueError(msg)
