@@ -115,8 +115,18 @@ def faint_structure(image: xr.DataArray, black: float, *, block: int = 8) -> Fai
         dim: part[dim].values.reshape(-1, size).mean(axis=1) for dim in ("y", "x") if dim in part.coords
     }
     made = [xr.DataArray(values, coords, ("y", "x")) for values in (whole, cut)]
-    noise = background.sigma
+    noise = _pixel_noise(values, px)
     return FaintStructure(made[0], made[1], size, noise, noise / size, spread, kept)
+
+
+def _pixel_noise(values: np.ndarray, step: int) -> float:
+    """From differences of neighbours of one colour, in which the structure drops out."""
+    apart = values[:, step:] - values[:, :-step]
+    apart = apart[np.isfinite(apart)]
+    if not apart.size:
+        return np.nan
+    apart = apart[:: max(1, apart.size // 200_000)]
+    return _MAD_TO_SIGMA * float(np.median(np.abs(apart - np.median(apart)))) / 2.0**0.5
 
 
 def _block_means(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,13 +17,14 @@ from calibkit.brightness.faint import FaintStructure, faint_structure
 from calibkit.brightness.scaling import Sampled, Scaling
 from calibkit.display.central import central_part
 from calibkit.display.images import Image, open_image
+from calibkit.display.stretch import Levels, picture
 from calibkit.display.view import FrameView
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_plots import number, unit
-from calibkit.panels.image_view import ImageView
+from calibkit.panels.image_view import ImageView, png_bytes
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.plots import fill, plot, source
 from calibkit.panels.settings import choice, row, slider, tick
@@ -116,8 +117,10 @@ class BrightnessPanel(Panel):
         return f"{shape}, {self.state.curve}"
 
     def png(self) -> bytes:
-        """The picture in the middle of the panel as a PNG file."""
-        return self.view.png()
+        """The channel that is looked at, as it is scaled, as a PNG file."""
+        shown = self.view.frames[0].view(self.state.region, 800, 520).values[0]
+        rows = self.scaling.shades(shown)[:: -1 if self.view.frames[0].rows_upward else 1]
+        return png_bytes(picture(rows[None], Levels(0.0, 1.0), palette=self.state.palette))
 
     # ---- parts ----------------------------------------------------------------------------------------------
 
@@ -133,7 +136,7 @@ class BrightnessPanel(Panel):
         state, errors = self.state, self.errors
         parts = [
             slider(
-                state, errors, "brightness", "brightness of the background",
+                state, errors, "brightness", "sky brightness",
                 tip="Where the curve is found automatically.",
             ),
             self._intensity,
@@ -258,7 +261,7 @@ class BrightnessPanel(Panel):
             self._plots[1].title.text = f"The same, cut off at black = {number(black)} first"
         structure = max(0.0, found.spread**2 - found.block_noise**2) ** 0.5
         seen = (
-            f"structure of ± {structure:.2g}{name} shows, which no single pixel does"
+            f"structure of ± {structure:.2g}{name}, {structure / found.pixel_noise:.2g} times the noise of a pixel, shows"
             if structure > 0.5 * found.block_noise
             else "what remains here is little more than noise"
         )

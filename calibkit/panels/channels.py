@@ -91,6 +91,7 @@ class ChannelsPanel(Panel):
         super().__init__(state, ErrorArea())
         self._done = self._calibrated(light)
         self._frame = FrameView(self._done)
+        self._noise: dict[str, float] | None = None  # as measured, where gain and read noise are not known
         self.worth = self._measure_worth()
         self._make_pictures()
         self._make_bars()
@@ -129,8 +130,9 @@ class ChannelsPanel(Panel):
             lines += ["from calibkit import calibrate", f"calibrated = calibrate(light{given})"]
             made = "calibrated"
         worth = ""
+        noise = f"light={made}" if self._noise is None else f"noise={self._noise!r}"
         if self.worth is not None:
-            lines += ["from calibkit import channel_worth", f"worth = channel_worth(flat, light={made})"]
+            lines += ["from calibkit import channel_worth", f"worth = channel_worth(flat, {noise})"]
             worth = ", worth=worth"
         size = "" if self.state.size == "half" else f", size={self.state.size!r}"
         lines.append(f"result = extract_line({made}, {self.state.line!r}{worth}{size}).compute()")
@@ -158,7 +160,11 @@ class ChannelsPanel(Panel):
     def _measure_worth(self) -> xr.Dataset | None:
         if self._masters["flat"] is None:
             return None
-        return channel_worth(self._masters["flat"], light=self._done)
+        found = measure_noise(self._done)
+        if all(np.isfinite(each.predicted) for each in found.values()):
+            return channel_worth(self._masters["flat"], light=self._done)
+        self._noise = {name: round(each.measured, 4) for name, each in found.items()}
+        return channel_worth(self._masters["flat"], noise=self._noise)
 
     # ---- pictures ------------------------------------------------------------------------------------------------
 
@@ -261,7 +267,7 @@ class ChannelsPanel(Panel):
         self._worth = source(channel=[], worth=[], colour=[], text=[])
         bars = figure(
             title="What each channel is worth behind this filter: its share of the squared signal-to-noise ratio",
-            x_range=FactorRange(factors=list(self.channels)), y_range=Range1d(0, 115), height=190,
+            x_range=FactorRange(factors=list(self.channels)), y_range=Range1d(0, 130), height=190,
             sizing_mode="stretch_width", tools=[], toolbar_location=None,
             x_axis_label="channel", y_axis_label="worth (%)", name="worth",
         )  # fmt: skip
@@ -269,7 +275,7 @@ class ChannelsPanel(Panel):
         text = bars.text(
             "channel", "worth", text="text", source=self._worth, text_align="center", y_offset=-2
         )
-        text.glyph.text_color = GREY
+        text.glyph.text_color, text.glyph.text_font_size = GREY, "12px"
         bars.visible = self.worth is not None
         self._bars = bars
 

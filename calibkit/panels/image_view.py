@@ -210,11 +210,7 @@ class ImageView(FigureWidget):
 
     def png(self) -> bytes:
         """The picture as it is now, without its axes, as a PNG file."""
-        from PIL import Image as Pictures
-
-        file = io.BytesIO()
-        Pictures.fromarray(np.ascontiguousarray(self.picture(*_PICTURE))).save(file, format="png")
-        return file.getvalue()
+        return png_bytes(self.picture(*_PICTURE))
 
     def views_gone(self) -> None:
         """Give back the memory of lazy frames until somebody looks again."""
@@ -357,3 +353,12 @@ class ImageView(FigureWidget):
         self._layers[n].draw(self._plots[n], low, high)
         if n == 0 and len(self.frames) == 2:
             self._layers[1].draw(self._plots[0], low, high, other=True)
+
+
+def png_bytes(rgba: np.ndarray) -> bytes:
+    """A picture of uint8 and the shape (rows, columns, 4) as a PNG file."""
+    from PIL import Image as Pictures
+
+    file = io.BytesIO()
+    Pictures.fromarray(np.ascontiguousarray(rgba)).save(file, format="png")
+    return file.getvalue()

@@ -15,7 +15,7 @@ from calibkit.panels.errors import ErrorArea
 from calibkit.panels.inputs import with_imports
 from calibkit.panels.settings import choice, row, tick
 from calibkit.pipeline import RunResult, calibrate_session
-from calibkit.progress import Progress
+from calibkit.progress import Progress, silent
 from calibkit.session import Group, Session, scan
 from calibkit.session.folders import folders_in
 from calibkit.simulate import sample_session
@@ -52,8 +52,8 @@ class SessionPanel(Panel):
     Notes
     -----
     Frames are not sent through the page, which loses large files silently: give the folder where the kernel runs.
-    `result` is what `calibkit.calibrate_session` returned, or returns when it has not run yet; work that is finished
-    already is not done again.
+    `result` has the path of the calibrated frame for the name of every light, "" where it failed; the session is run
+    for it when it has not been yet. `done` is all that `calibkit.calibrate_session` returned.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class SessionPanel(Panel):
             settings = {"folder": str(folder), **settings}
         super().__init__(SessionState(**settings), ErrorArea())
         self.session: Session | None = given
-        self._run_result: tuple[tuple, RunResult] | None = None
+        self._made: tuple[tuple, RunResult] | None = None
         self.found, self.outcome = ipywidgets.HTML(), ipywidgets.HTML()
         self.assemble(*self._controls(), self.found, self._run_row, self.outcome)
         self.state.observe(lambda _change: self.look(), "folder")
@@ -91,16 +91,25 @@ class SessionPanel(Panel):
             [
                 "from calibkit import calibrate_session",
                 "from calibkit.panels import SessionPanel",
-                f"result = calibrate_session({', '.join(options)})",
+                f"done = calibrate_session({', '.join(options)})",
+                "result = done.files",
                 self.state.code(),
             ]
         )
 
-    def compute(self) -> RunResult:
-        """What the run did; see `calibkit.calibrate_session`."""
-        if self._run_result is None or self._run_result[0] != self._key():
-            self._run_result = (self._key(), self._calibrated(lambda done, total, what: None))
-        return self._run_result[1]
+    def compute(self) -> dict[str, str]:
+        """The path of the calibrated frame for every light; see `calibkit.calibrate_session`."""
+        if not self.state.folder:
+            msg = "there is no folder yet: choose one in the panel, or pass it to SessionPanel"
+            raise SettingError(msg)
+        if self._made is None or self._made[0] != self._key():
+            self._made = (self._key(), self._calibrated(silent))
+        return self._made[1].files
+
+    @property
+    def done(self) -> RunResult | None:
+        """What the last run did."""
+        return None if self._made is None else self._made[1]
 
     def describe(self) -> str:
         if self.session is None:
@@ -212,7 +221,7 @@ class SessionPanel(Panel):
         key = self._key()
 
         def done(result: RunResult) -> None:
-            self._run_result = (key, result)
+            self._made = (key, result)
             self._show_outcome(result)
 
         self.run(self._calibrated, done, "calibrating")

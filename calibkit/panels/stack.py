@@ -26,7 +26,7 @@ from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.plots import BLUE, ORANGE, fill, plot, source
 from calibkit.panels.settings import choice, row, tick
-from calibkit.progress import Progress
+from calibkit.progress import Progress, silent
 from calibkit.state.stack import StackState
 from calibkit.statistics import measure_noise
 
@@ -139,7 +139,7 @@ class StackPanel(Panel):
     def compute(self) -> xr.Dataset:
         """The stack; see `calibkit.align.stack_lights`. Made only once for the same settings."""
         if self._made is None or self._made[0] != self._key():
-            self._made = self._combined(lambda done, total, what: None)
+            self._made = self._combined(silent)
         return self._made[1]
 
     def describe(self) -> str:

@@ -189,6 +189,11 @@ class RunResult:
         return [row for row in self.lights if row.status == FAILED]
 
     @property
+    def files(self) -> dict[str, str]:
+        """The path of the calibrated frame for the name of every light, "" where it failed."""
+        return {row.file: str(self.out / row.path) if row.path else "" for row in self.lights}
+
+    @property
     def ok(self) -> bool:
         """Whether every light was calibrated, every stack made, and every file that looks like a frame could be read."""
         return not self.failed and not self.session.unreadable and not any(row.error for row in self.stacks)
