@@ -1,0 +1,128 @@
+"""The steps of the workbench: which panel each is, and what it takes from the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from calibkit.errors import SettingError
+from calibkit.panels.base import Panel
+from calibkit.panels.bias import BiasPanel
+from calibkit.panels.brightness import BrightnessPanel
+from calibkit.panels.channels import ChannelsPanel
+from calibkit.panels.combine import CombinePanel
+from calibkit.panels.compare import ComparePanel
+from calibkit.panels.numbers import NumbersPanel
+from calibkit.panels.session import SessionPanel
+from calibkit.panels.signal_chain import SignalChainPanel
+from calibkit.panels.stack import StackPanel
+from calibkit.pipeline.material import Material
+from calibkit.progress import Progress
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its panel, a sentence on it, and how its inputs are made (by name; the number is the light's)."""
+
+    name: str
+    panel: Callable[..., Panel]
+    says: str
+    inputs: Callable[[Material, int, Progress], dict[str, Any]]
+
+
+def _frames(material: Material, kind: str) -> xr.DataArray:
+    frames = material.frames(kind)
+    if frames is None:
+        group = material.group(kind)
+        found = "none" if group is None else f"only one that is combined already, {group.frames[0].relative}"
+        msg = f"this step needs single {kind} frames; in {material.session.folder} there is {found}"
+        raise SettingError(msg)
+    return frames
+
+
+def _light(material: Material, number: int) -> xr.DataArray:
+    lights = _frames(material, "light")
+    return lights.isel(frame=min(number, lights.sizes["frame"] - 1))
+
+
+def _any_frames(material: Material) -> xr.DataArray:
+    """Frames to be combined: the darks, as in the lecture, or what else there are several of."""
+    for kind in ("dark", "bias", "flat", "light"):
+        frames = material.frames(kind)
+        if frames is not None and frames.sizes["frame"] > 1:
+            return frames
+    return _frames(material, "dark")
+
+
+STEPS = {
+    step.name: step
+    for step in (
+        Step(
+            "session",
+            SessionPanel,
+            "What is in the folder, what belongs together, and what is missing.",
+            lambda material, _number, _progress: {"source": material.session},
+        ),
+        Step(
+            "numbers",
+            NumbersPanel,
+            "A digital image is a set of numbers, and nothing else.",
+            lambda material, number, _progress: {"image": _light(material, number)},
+        ),
+        Step(
+            "signal chain",
+            SignalChainPanel,
+            "What sky, optics and detector add to the numbers, and what calibration frames can map of it.",
+            lambda _material, _number, _progress: {},
+        ),
+        Step(
+            "bias",
+            BiasPanel,
+            "The offset of the electronics, its pattern and its noise.",
+            lambda material, _number, _progress: {"biases": _frames(material, "bias")},
+        ),
+        Step(
+            "combine",
+            CombinePanel,
+            "Many frames make one of less noise; what is far off is left out.",
+            lambda material, _number, _progress: {"stack": _any_frames(material)},
+        ),
+        Step(
+            "compare",
+            ComparePanel,
+            "The light as it came, and calibrated.",
+            lambda material, number, progress: {
+                "before": _light(material, number),
+                "after": material.calibrated(number, progress),
+                "names": ("raw", "calibrated"),
+            },
+        ),
+        Step(
+            "channels",
+            ChannelsPanel,
+            "The channels of a colour sensor, and what each is worth behind the filter in use.",
+            lambda material, number, progress: {
+                "light": _light(material, number),
+                **material.masters(progress),
+            },
+        ),
+        Step(
+            "stack",
+            StackPanel,
+            "The lights laid upon each other, and combined.",
+            lambda material, _number, progress: {
+                "lights": _frames(material, "light"),
+                **material.masters(progress),
+            },
+        ),
+        Step(
+            "brightness",
+            BrightnessPanel,
+            "How bright the picture is shown; the background is never cut off.",
+            lambda material, number, progress: {"image": material.calibrated(number, progress)},
+        ),
+    )
+}
