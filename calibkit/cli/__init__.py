@@ -1,4 +1,4 @@
-"""The command line: ``calibkit lab``, ``calibrate``, ``scan``, ``info`` and ``simulate``.
+"""The command line: ``calibkit lab``, ``process``, ``recipe``, ``calibrate``, ``scan``, ``info`` and ``simulate``.
 
 One module a command: ``add_parser`` says what it takes, ``run`` does it. Whatever a user can do wrong ends in
 one message on the error stream and an exit code: 1 for what cannot be done, 2 for a command that cannot be
@@ -13,17 +13,18 @@ import sys
 from collections.abc import Sequence
 
 from calibkit import __version__
-from calibkit.cli import calibrate, info, lab, scan, simulate
+from calibkit.cli import calibrate, info, lab, process, recipe, scan, simulate
 from calibkit.errors import CalibkitError
 
-COMMANDS = (lab, calibrate, scan, info, simulate)
+COMMANDS = (lab, process, recipe, calibrate, scan, info, simulate)
 
 _EXAMPLES = """\
 examples:
   calibkit lab                           open the notebooks in JupyterLab
   calibkit simulate ccd -o night         make a session whose truth is known
   calibkit scan night                    what is there, and what fits what
-  calibkit calibrate night -o done       masters, calibrated lights, a report
+  calibkit process night -o done         masters, lights, the stacked picture, a report
+  calibkit calibrate night -o done       the same until the lights are calibrated
   calibkit info done/masters/bias.fits   one file
 """
 

@@ -12,6 +12,7 @@ from calibkit.errors import Cancelled
 
 if TYPE_CHECKING:
     from calibkit.pipeline import RunResult
+    from calibkit.recipe import Recipe
     from calibkit.session import Session
 
 _EXAMPLES = """\
@@ -42,13 +43,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_folder_options(parser)
-    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the results")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and do nothing")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="do everything again, and replace files of other origin"
-    )
+    add_out_options(parser)
     parser.add_argument("--no-repair", action="store_true", help="leave hot and other bad pixels as they are")
-    parser.add_argument("--no-report", action="store_true", help="write no report")
     noise = parser.add_argument_group("the camera, where its frames do not say it or say it wrongly")
     noise.add_argument("--gain", type=float, metavar="G", help="electrons per ADU")
     noise.add_argument("--read-noise", type=float, metavar="R", help="electrons")
@@ -62,22 +58,40 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Do the whole session."""
-    from calibkit.pipeline import calibrate_session
+    from calibkit.recipe import CameraSettings, DefectSettings, MasterSettings, Recipe
 
-    session = read_session(args, terminal)
+    recipe = Recipe(
+        until="lights",
+        masters=MasterSettings(**{name: getattr(args, name) for name in ("method", "reject", "low", "high")}),
+        camera=CameraSettings(gain=args.gain, read_noise=args.read_noise),
+        defects=DefectSettings(repair=not args.no_repair),
+    )
+    return work(read_session(args, terminal), recipe, args, terminal)
+
+
+def add_out_options(parser: argparse.ArgumentParser) -> None:
+    """Where the results go, and what is done at all."""
+    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the results")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="do everything again, and replace files of other origin"
+    )
+    parser.add_argument("--no-report", action="store_true", help="write no report")
+
+
+def work(session: Session, recipe: Recipe, args: argparse.Namespace, terminal: Terminal) -> int:
+    """Do what the recipe says, or only tell it; the exit code."""
+    from calibkit.pipeline import process
+
     if args.dry_run:
-        _show_plan(session, terminal)
+        _show_plan(session, recipe, terminal)
         return 0
-    options = {name: getattr(args, name) for name in ("method", "reject", "low", "high")}
     with terminal.progress() as progress:
         try:
-            result = calibrate_session(
+            result = process(
                 session,
+                recipe,
                 Path(args.out).expanduser(),
-                combine={name: value for name, value in options.items() if value is not None},
-                gain=args.gain,
-                read_noise=args.read_noise,
-                repair=not args.no_repair,
                 overwrite=args.overwrite,
                 report=not args.no_report,
                 progress=progress,
@@ -97,10 +111,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0 if result.ok else 1
 
 
-def _show_plan(session: Session, terminal: Terminal) -> None:
+def _show_plan(session: Session, recipe: Recipe, terminal: Terminal) -> None:
     from calibkit.pipeline import plan_session
 
-    plan = plan_session(session)
+    plan = plan_session(session, recipe)
     show_session(session, terminal)
     terminal.heading("Masters that would be made")
     terminal.table(("master", "kind", "from"), [(spec.name, spec.kind, spec.how()) for spec in plan.masters])
@@ -141,7 +155,11 @@ def _show_result(result: RunResult, terminal: Terminal) -> None:
         "came out",
     )
     terminal.table(headings, _light_rows(result), numbers=(1,))
-    show_list("Could not be done", [f"{row.file}: {row.error}" for row in result.failed], terminal)
+    if result.stacks:
+        _show_stacks(result, terminal)
+    failed = [f"{row.file}: {row.error}" for row in result.failed]
+    failed += [f"stack of {row.name}: {row.error}" for row in result.stacks if row.error]
+    show_list("Could not be done", failed, terminal)
     show_list("Unreadable", list(result.session.unreadable.values()), terminal)
     for text in result.warnings[:_MOST]:
         terminal.warning(text)
@@ -151,6 +169,26 @@ def _show_result(result: RunResult, terminal: Terminal) -> None:
     terminal.print(result.summary(), style="bold" if result.ok else "bold red")
     if result.report:
         terminal.print(f"report: {relative_to_here(result.report)}")
+
+
+def _show_stacks(result: RunResult, terminal: Terminal) -> None:
+    terminal.heading("Stacks")
+    terminal.table(
+        ("stack", "lights", "level", "noise", "came out"),
+        [
+            (
+                row.picture or row.path,
+                str(len(row.files) or ""),
+                _medians([row.noise], "level"),
+                _medians([row.noise], "measured"),
+                "failed" if row.error else row.status,
+            )
+            for row in result.stacks
+        ],
+        numbers=(1,),
+    )
+    left = [f"{name}: {why}" for row in result.stacks for name, why in row.left_out.items()]
+    show_list("Not in the stack", left, terminal)
 
 
 def _light_rows(result: RunResult) -> list[list[str]]:

@@ -208,6 +208,31 @@ def test_a_light_that_fails_is_listed_and_the_code_says_so(
     assert "torn.fit" in out
 
 
+def test_a_recipe_is_written_checked_and_followed(
+    capsys: pytest.CaptureFixture[str], night: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "my recipe.yaml"
+    code, out, _ = call(capsys, "recipe", recipe)
+    assert code == 0
+    assert "my recipe.yaml" in out
+    recipe.write_text(
+        recipe.read_text().replace("until: picture", "until: lights").replace("repair: true", "repair: false")
+    )
+    code, out, _ = call(capsys, "recipe", recipe)
+    assert code == 0
+    assert "until: lights" in out
+    code, out, _ = call(capsys, "process", night, "-o", tmp_path / "a", "--recipe", recipe, "--no-report")
+    assert code == 0
+    call(capsys, "calibrate", night, "-o", tmp_path / "b", "--no-report", "--no-repair")
+    names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.fits"))
+    assert names == sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*.fits"))
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+    recipe.write_text(recipe.read_text().replace("masters:", "mastres:"))
+    code, _, err = call(capsys, "process", night, "-o", tmp_path / "a", "--recipe", recipe)
+    assert code == 1
+    assert "did you mean 'masters'" in err.replace("\n", " ")
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OutputError("the disk is full")])
 def test_a_full_disk_is_said(
     capsys: pytest.CaptureFixture[str], night: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -215,7 +240,7 @@ def test_a_full_disk_is_said(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("calibkit.pipeline.calibrate_session", fail)
+    monkeypatch.setattr("calibkit.pipeline.process", fail)
     code, _, err = call(capsys, "calibrate", night, "-o", "out")
     assert code == 1
     assert "the disk is full" in err
@@ -228,10 +253,10 @@ def test_ctrl_c_tells_what_is_finished(
 
     make = lights.LightMaker.make
 
-    def stopped(self: Any, frame: Any, name: str) -> Any:
+    def stopped(self: Any, frame: Any, name: str, **options: Any) -> Any:
         if name == "Light1":
             raise KeyboardInterrupt
-        return make(self, frame, name)
+        return make(self, frame, name, **options)
 
     monkeypatch.setattr(lights.LightMaker, "make", stopped)
     code, _, err = call(capsys, "calibrate", night, "-o", tmp_path / "out")
