@@ -22,6 +22,8 @@ from calibkit.panels import (
     ChannelsPanel,
     CombinePanel,
     ComparePanel,
+    DarkPanel,
+    HotPixelsPanel,
     NumbersPanel,
     SessionPanel,
     SignalChainPanel,
@@ -236,12 +238,46 @@ COMBINE = optional(
     shown=st.sampled_from(["result", "noise", "kept"]),
 )
 
+# ---- DarkPanel ------------------------------------------------------------------------------------------------
+
+
+def make_dark(folder: Path) -> Panel:
+    """Five darks of one exposure and temperature."""
+    cards = {"EXPTIME": 60.0, "CCD-TEMP": -10.0}
+    return DarkPanel(calibkit.open_stack(write_frames(folder, "dark", 5, shape=(40, 48), level=120.0, **cards)))
+
+
+DARK = optional(
+    frame=st.integers(0, 4),
+    frames=st.none() | st.integers(2, 5),
+    method=st.sampled_from(["median", "mean"]),
+    hot_sigma=st.floats(2.0, 20.0),
+    mode=st.sampled_from(["before", "after", "split", "difference"]),
+)
+
+# ---- HotPixelsPanel -------------------------------------------------------------------------------------------
+
+
+def make_hot_pixels(folder: Path) -> Panel:
+    """A master dark that was saved."""
+    darks = write_frames(folder, "dark", 4, shape=(60, 80), EXPTIME=60.0, EGAIN=1.5, RDNOISE=6.0)
+    calibkit.save(calibkit.master_dark(calibkit.open_stack(darks)), folder / "master_dark.fits")
+    return HotPixelsPanel(calibkit.open_result(folder / "master_dark.fits"))
+
+
+_pixels = st.lists(st.tuples(st.integers(0, 79), st.integers(0, 59)), max_size=3)
+HOT_PIXELS = optional(
+    sigma=st.floats(3.0, 20.0), cold_sigma=st.floats(3.0, 20.0), added=_pixels, removed=_pixels
+)
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
+    "HotPixelsPanel": (make_hot_pixels, HOT_PIXELS),
     "CombinePanel": (make_combine, COMBINE),
     "BrightnessPanel": (make_brightness, BRIGHTNESS),
     "ChannelsPanel": (make_channels, CHANNELS),
     "ComparePanel": (make_compare, COMPARE),
     "BiasPanel": (make_bias, BIAS),
+    "DarkPanel": (make_dark, DARK),
     "NumbersPanel": (make_numbers, NUMBERS),
     "SessionPanel": (make_session, SESSION),
     "StackPanel": (make_stack, STACK),

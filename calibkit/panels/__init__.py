@@ -5,6 +5,8 @@ from calibkit.panels.brightness import BrightnessPanel
 from calibkit.panels.channels import ChannelsPanel
 from calibkit.panels.combine import CombinePanel
 from calibkit.panels.compare import ComparePanel
+from calibkit.panels.dark import DarkPanel
+from calibkit.panels.hot_pixels import HotPixelsPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.numbers import NumbersPanel
 from calibkit.panels.session import SessionPanel
@@ -13,6 +15,7 @@ from calibkit.panels.stack import StackPanel
 from calibkit.panels.workbench import Workbench
 
 __all__ = [
+    "DarkPanel",
     "BiasPanel",
     "BrightnessPanel",
     "ChannelsPanel",
@@ -24,4 +27,5 @@ __all__ = [
     "SessionPanel",
     "CombinePanel",
     "Workbench",
+    "HotPixelsPanel",
 ]

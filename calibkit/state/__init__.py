@@ -5,6 +5,8 @@ from calibkit.state.bias import BiasState
 from calibkit.state.brightness import BrightnessState
 from calibkit.state.channels import ChannelsState
 from calibkit.state.combine import CombineState
+from calibkit.state.dark import DarkState
+from calibkit.state.hot_pixels import HotPixelsState
 from calibkit.state.numbers import NumbersState
 from calibkit.state.session import SessionState
 from calibkit.state.signal_chain import SignalChainState
@@ -13,6 +15,7 @@ from calibkit.state.view import CompareState, ViewState
 from calibkit.state.workbench import WorkbenchState
 
 __all__ = [
+    "DarkState",
     "BiasState",
     "BrightnessState",
     "ChannelsState",
@@ -25,4 +28,5 @@ __all__ = [
     "SessionState",
     "CombineState",
     "WorkbenchState",
+    "HotPixelsState",
 ]
