@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import traitlets
 
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
@@ -61,6 +62,8 @@ class SessionPanel(Panel):
     >>> panel.session.groups  # doctest: +SKIP
     """
 
+    session = traitlets.Any(None, help="What was found in the folder, a `Session`; None: no folder yet.")
+
     def __init__(self, source: str | os.PathLike[str] | Session | None = None, **settings: Any) -> None:
         if source is not None and "folder" in settings:
             msg = "a folder is given twice: as the first argument and as folder="
@@ -70,7 +73,7 @@ class SessionPanel(Panel):
             folder = given.folder if given is not None else Path(source).expanduser()
             settings = {"folder": str(folder), **settings}
         super().__init__(SessionState(**settings), ErrorArea())
-        self.session: Session | None = given
+        self.session = given
         self._made: tuple[tuple, RunResult] | None = None
         self.found, self.outcome = ipywidgets.HTML(), ipywidgets.HTML()
         self.assemble(*self._controls(), self.found, self._run_row, self.outcome)
@@ -265,7 +268,7 @@ class SessionPanel(Panel):
         )
 
 
-_HERE = "…"
+_HERE = "(a folder in this one)"
 
 
 def _found_html(session: Session) -> str:

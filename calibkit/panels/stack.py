@@ -204,7 +204,7 @@ class StackPanel(Panel):
                 title, "frame", f"{title} ({what})" if what else title, height=190, x_range=frames, name=name,
                 tips=[("frame", "@number"), ("file", "@file"), (title, f"@{name}{{0.000}} {what}")],
             )  # fmt: skip
-            each.yaxis.axis_label = what or "number"
+            each.yaxis.axis_label = what or title
             each.scatter(
                 "number",
                 name,

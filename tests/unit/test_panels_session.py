@@ -26,7 +26,7 @@ def test_what_is_there_is_shown(panel: SessionPanel) -> None:
         assert group.name in text
     assert text.count('title="lights/') == 2  # a cell for each light
     assert "none" in text  # no flat
-    assert panel._inside.options == ("…", "bias", "darks", "lights")
+    assert panel._inside.options == ("(a folder in this one)", "bias", "darks", "lights")
 
 
 def test_a_run(panel: SessionPanel, tmp_path: Path) -> None:
