@@ -1,4 +1,4 @@
-"""The command line: ``calibkit lab``, ``process``, ``recipe``, ``calibrate``, ``scan``, ``info`` and ``simulate``.
+"""The command line: ``calibkit lab``, ``app``, ``process``, ``recipe``, ``calibrate``, ``scan``, ``info`` and ``simulate``.
 
 One module a command: ``add_parser`` says what it takes, ``run`` does it. Whatever a user can do wrong ends in
 one message on the error stream and an exit code: 1 for what cannot be done, 2 for a command that cannot be
@@ -13,14 +13,15 @@ import sys
 from collections.abc import Sequence
 
 from calibkit import __version__
-from calibkit.cli import calibrate, info, lab, process, recipe, scan, simulate
+from calibkit.cli import app, calibrate, info, lab, process, recipe, scan, simulate
 from calibkit.errors import CalibkitError
 
-COMMANDS = (lab, process, recipe, calibrate, scan, info, simulate)
+COMMANDS = (lab, app, process, recipe, calibrate, scan, info, simulate)
 
 _EXAMPLES = """\
 examples:
   calibkit lab                           open the notebooks in JupyterLab
+  calibkit app night                     every step on the frames in night, in a browser
   calibkit simulate ccd -o night         make a session whose truth is known
   calibkit scan night                    what is there, and what fits what
   calibkit process night -o done         masters, lights, the stacked picture, a report

@@ -42,7 +42,7 @@ function render({ model, el }) {
   const box = document.createElement("details");
   box.className = "calibkit-code";
   const summary = document.createElement("summary");
-  summary.textContent = "Python for this";
+  summary.textContent = model.get("title");
   const pre = document.createElement("pre");
   pre.tabIndex = 0;
   const show = () => (pre.textContent = model.get("code"));

@@ -19,6 +19,7 @@ class CodeBox(anywidget.AnyWidget):
 
     _esm = (HERE / "code_box.js").read_text(encoding="utf-8")
     _css = (HERE / "figure.css").read_text(encoding="utf-8")
+    title = traitlets.Unicode("Python for this").tag(sync=True)
     code = traitlets.Unicode("").tag(sync=True)
 
     def __repr__(self) -> str:

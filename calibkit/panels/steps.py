@@ -25,12 +25,17 @@ from calibkit.progress import Progress
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its panel, a sentence on it, and how its inputs are made (by name; the number is the light's)."""
+    """One step: its panel, a sentence on it, and how its inputs are made.
+
+    Inputs are by name, and made of the session's material, the number of a light, and a callback for progress. With
+    *one_light* they depend on that number.
+    """
 
     name: str
     panel: Callable[..., Panel]
     says: str
     inputs: Callable[[Material, int, Progress], dict[str, Any]]
+    one_light: bool = False
 
 
 def _frames(material: Material, kind: str) -> xr.DataArray:
@@ -71,6 +76,7 @@ STEPS = {
             NumbersPanel,
             "A digital image is a set of numbers, and nothing else.",
             lambda material, number, _progress: {"image": _light(material, number)},
+            one_light=True,
         ),
         Step(
             "signal chain",
@@ -99,6 +105,7 @@ STEPS = {
                 "after": material.calibrated(number, progress),
                 "names": ("raw", "calibrated"),
             },
+            one_light=True,
         ),
         Step(
             "channels",
@@ -108,6 +115,7 @@ STEPS = {
                 "light": _light(material, number),
                 **material.masters(progress),
             },
+            one_light=True,
         ),
         Step(
             "stack",
@@ -123,6 +131,7 @@ STEPS = {
             BrightnessPanel,
             "How bright the picture is shown; the background is never cut off.",
             lambda material, number, progress: {"image": material.calibrated(number, progress)},
+            one_light=True,
         ),
     )
 }

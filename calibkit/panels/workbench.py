@@ -71,8 +71,15 @@ class Workbench(Panel):
         self._codes: dict[str, str] = {}
         self._buttons = {name: self._step_button(number, name) for number, name in enumerate(STEPS, start=1)}
         self._lights = ipywidgets.Dropdown(description="lights", layout={"width": "auto"})
-        self._light = ipywidgets.IntSlider(min=0, description="light", layout={"width": "20em"})
+        self._light = ipywidgets.IntSlider(
+            min=0,
+            description="number of the light",
+            style={"description_width": "initial"},
+            continuous_update=False,
+            layout={"width": "26em"},
+        )
         self._says, self._body, self._written = Note(), ipywidgets.VBox(), ipywidgets.HTML()
+        self._code.title = "Python for the workbench"
         self._list_lights()
         self._lights.observe(self._lights_chosen, "value")
         self._light.observe(self._light_chosen, "value")
@@ -134,24 +141,21 @@ class Workbench(Panel):
         return button
 
     def _step_changed(self, change: traitlets.Bunch) -> None:
-        self._leave(change["old"])
+        if change["old"] in self.panels:
+            self.panels[change["old"]].cancel()
         self._open_step()
 
-    def _leave(self, name: str) -> None:
-        panel = self.panels.get(name)
-        if panel is None:
-            return
-        panel.cancel()
-        if (
-            isinstance(panel, SessionPanel)
-            and panel.session is not None
-            and panel.session is not self.session
-        ):
-            self.session = panel.session
+    def _session_found(self, change: traitlets.Bunch) -> None:
+        """Another folder was chosen in the first step: all others begin anew."""
+        panel = self.panels.pop("session")
+        self._close_panels()
+        self._codes.clear()
+        self.session = change["new"]
+        with self.state.hold_trait_notifications():
             self.state.steps, self.state.lights, self.state.light = {}, "", 0
-            self._codes.clear()
-            self._close_panels()
-            self._list_lights()
+        self._list_lights()
+        self.panels["session"] = panel
+        self._open_step()
 
     def _open_step(self) -> None:
         name = self.state.step
@@ -159,6 +163,7 @@ class Workbench(Panel):
             button.button_style = "primary" if step == name else ""
             button.disabled = self.session is None and step not in _WITHOUT_SESSION
         self._says.say(STEPS[name].says)
+        self._show_light_slider()
         self._body.children = []
         if name in self.panels:
             self._show(name, self.panels[name])
@@ -177,6 +182,8 @@ class Workbench(Panel):
         name = self.state.step
         panel = STEPS[name].panel(**inputs, **self.state.steps.get(name, {}))
         panel.state.observe(lambda _change: self._panel_changed(name, panel), panel.state.setting_names())
+        if isinstance(panel, SessionPanel):
+            panel.observe(self._session_found, "session")
         self._show(name, panel)
 
     def _show(self, name: str, panel: Panel) -> None:
@@ -221,7 +228,11 @@ class Workbench(Panel):
             self._light.max = max(0, count - 1)
             self._light.value = min(self.state.light, self._light.max)
         self._lights.layout.display = "" if len(names) > 1 else "none"
-        self._light.layout.display = "" if self._light.max > 0 else "none"
+        self._show_light_slider()
+
+    def _show_light_slider(self) -> None:
+        useful = self._light.max > 0 and STEPS[self.state.step].one_light
+        self._light.layout.display = "" if useful else "none"
 
     def _lights_chosen(self, change: traitlets.Bunch) -> None:
         first = self._lights.options[0] if self._lights.options else ""
@@ -270,14 +281,8 @@ class Workbench(Panel):
         """The command that does the same without a notebook."""
         if self.session is None:
             return ""
-        parts = [
-            "calibkit",
-            "process",
-            str(self.session.folder),
-            str(self.out / _RECIPE),
-            "-o",
-            str(self.out),
-        ]
+        recipe = ["--recipe", str(self.out / _RECIPE)]
+        parts = ["calibkit", "process", str(self.session.folder), "-o", str(self.out), *recipe]
         return shlex.join(parts)
 
     def write(self) -> tuple[Path, Path]:
