@@ -23,6 +23,7 @@ from calibkit.panels import (
     CombinePanel,
     ComparePanel,
     DarkPanel,
+    FlatPanel,
     HotPixelsPanel,
     NumbersPanel,
     SessionPanel,
@@ -270,6 +271,24 @@ HOT_PIXELS = optional(
     sigma=st.floats(3.0, 20.0), cold_sigma=st.floats(3.0, 20.0), added=_pixels, removed=_pixels
 )
 
+# ---- FlatPanel ------------------------------------------------------------------------------------------------
+
+
+def make_flat(folder: Path) -> Panel:
+    """Four flats and their darks."""
+    cards = {"EXPTIME": 1.0, "BAYERPAT": "RGGB"}
+    flats = write_frames(folder / "flats", "flat", 4, level=20_000.0, noise=100.0, **cards)
+    darks = write_frames(folder / "darks", "flat dark", 4, level=100.0, seed=2, **cards)
+    return FlatPanel(calibkit.open_stack(flats), calibkit.open_stack(darks, kind="flat dark"))
+
+
+FLAT = optional(
+    step=st.sampled_from(["one flat", "flat darks combined", "difference", "flat"]),
+    method=st.sampled_from(["mean", "median"]),
+    dark_method=st.sampled_from(["mean", "median"]),
+    whole_numbers=st.sampled_from([1, 10, 100, 1000, 10_000]),
+)
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
     "HotPixelsPanel": (make_hot_pixels, HOT_PIXELS),
     "CombinePanel": (make_combine, COMBINE),
@@ -278,6 +297,7 @@ PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
     "ComparePanel": (make_compare, COMPARE),
     "BiasPanel": (make_bias, BIAS),
     "DarkPanel": (make_dark, DARK),
+    "FlatPanel": (make_flat, FLAT),
     "NumbersPanel": (make_numbers, NUMBERS),
     "SessionPanel": (make_session, SESSION),
     "StackPanel": (make_stack, STACK),

@@ -2,10 +2,12 @@
 
 from calibkit.panels.bias import BiasPanel
 from calibkit.panels.brightness import BrightnessPanel
+from calibkit.panels.calibrate import CalibratePanel
 from calibkit.panels.channels import ChannelsPanel
 from calibkit.panels.combine import CombinePanel
 from calibkit.panels.compare import ComparePanel
 from calibkit.panels.dark import DarkPanel
+from calibkit.panels.flat import FlatPanel
 from calibkit.panels.hot_pixels import HotPixelsPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.numbers import NumbersPanel
@@ -15,6 +17,7 @@ from calibkit.panels.stack import StackPanel
 from calibkit.panels.workbench import Workbench
 
 __all__ = [
+    "FlatPanel",
     "DarkPanel",
     "BiasPanel",
     "BrightnessPanel",
@@ -28,4 +31,5 @@ __all__ = [
     "CombinePanel",
     "Workbench",
     "HotPixelsPanel",
+    "CalibratePanel",
 ]

@@ -3,9 +3,11 @@
 from calibkit.state.base import State
 from calibkit.state.bias import BiasState
 from calibkit.state.brightness import BrightnessState
+from calibkit.state.calibrate import CalibrateState
 from calibkit.state.channels import ChannelsState
 from calibkit.state.combine import CombineState
 from calibkit.state.dark import DarkState
+from calibkit.state.flat import FlatState
 from calibkit.state.hot_pixels import HotPixelsState
 from calibkit.state.numbers import NumbersState
 from calibkit.state.session import SessionState
@@ -15,6 +17,7 @@ from calibkit.state.view import CompareState, ViewState
 from calibkit.state.workbench import WorkbenchState
 
 __all__ = [
+    "FlatState",
     "DarkState",
     "BiasState",
     "BrightnessState",
@@ -29,4 +32,5 @@ __all__ = [
     "CombineState",
     "WorkbenchState",
     "HotPixelsState",
+    "CalibrateState",
 ]

@@ -17,7 +17,7 @@ panel = BiasPanel(simulate_stack(Camera(shape=(96, 128), interference=4.0, inter
 
 def test_number_of_frames_and_interference(notebook: Callable[..., Notebook]) -> None:
     book = notebook(CELL, "panel")
-    expect(book.panel.get_by_text("period 10.0")).to_be_visible(timeout=60_000)
+    expect(book.panel.get_by_text("direction +20°")).to_be_visible(timeout=60_000)
     assert book.ask("panel.settings()") == {}
     handle = book.panel.get_by_role("slider").nth(1)
     handle.focus()

@@ -1,0 +1,1 @@
+"""The flat: its preparation step by step, and what whole numbers cost it."""
