@@ -171,6 +171,7 @@ class BrightnessPanel(Panel):
             pixels = source(image=[], x=[], y=[], w=[], h=[])
             each.image("image", "x", "y", "w", "h", source=pixels, color_mapper=self._colours)
             each.grid.visible = False
+            each.update(sizing_mode="fixed", frame_width=360, frame_height=270)
             self._pixels.append(pixels)
             plots.append(each)
         name = unit(first.units)
@@ -182,9 +183,7 @@ class BrightnessPanel(Panel):
         )
         plots[1].add_layout(bar, "right")
         self._plots = plots
-        self.figure = FigureWidget(
-            beside(*plots, sizing_mode="stretch_width"), label="the background in blocks", errors=self.errors
-        )
+        self.figure = FigureWidget(beside(*plots), label="the background in blocks", errors=self.errors)
 
     def _saving(self) -> ipywidgets.Widget:
         self._path = ipywidgets.Text(
@@ -282,6 +281,10 @@ class BrightnessPanel(Panel):
         for pixels, image in zip(self._pixels, (found.whole, found.cut), strict=True):
             fill(pixels, {"image": [image.values], "x": [x0], "y": [y0], "w": [x1 - x0], "h": [y1 - y0]})
         upward = self.view.frames[0].rows_upward
+        # Pixels are square, whatever region is looked at.
+        width = round(min(420.0, 300.0 * (x1 - x0) / (y1 - y0)))
+        for each in self._plots:
+            each.update(frame_width=width, frame_height=round(width * (y1 - y0) / (x1 - x0)))
         self._plots[0].x_range.update(start=x0, end=x1)
         self._plots[0].y_range.update(start=y0 if upward else y1, end=y1 if upward else y0)
 

@@ -35,7 +35,7 @@ from calibkit.state.channels import ChannelsState
 from calibkit.statistics import measure_noise
 
 #: Of each of the four pictures, in screen pixels.
-_WIDTH, _HEIGHT = 560, 300
+_WIDTH, _HEIGHT = 420, 300
 #: Of the part of a frame that is calibrated in both orders of work.
 _PART_BYTES = 2**20
 
@@ -201,17 +201,14 @@ class ChannelsPanel(Panel):
         upward = self._frame.rows_upward
         xs = Range1d(x0, x1, min_interval=8)
         ys = Range1d(*((y0, y1) if upward else (y1, y0)), min_interval=8)
+        width = round(min(_WIDTH, _HEIGHT * (x1 - x0) / (y1 - y0)))
+        height = round(width * (y1 - y0) / (x1 - x0))
         self._pixels, self._plots = {}, {}
         for name in self.channels:
             each = plot(
-                name,
-                "x (sensor pixel)",
-                "y (sensor pixel)",
-                height=_HEIGHT,
-                x_range=xs,
-                y_range=ys,
-                name=f"channel {name}",
+                name, "x (sensor pixel)", "y (sensor pixel)", x_range=xs, y_range=ys, name=f"channel {name}"
             )
+            each.update(sizing_mode="fixed", frame_width=width, frame_height=height)  # pixels are square
             each.toolbar.active_scroll = each.toolbar.tools[1]
             each.grid.visible = False
             pixels = source(image=[], x=[], y=[], w=[], h=[])
@@ -221,9 +218,7 @@ class ChannelsPanel(Panel):
         first.lod_timeout = 100
         for each in self._plots.values():
             each.on_event(RangesUpdate, self._zoomed)
-        self._grid = gridplot(
-            list(self._plots.values()), ncols=2, sizing_mode="stretch_width", toolbar_location="right"
-        )
+        self._grid = gridplot(list(self._plots.values()), ncols=2, toolbar_location="right")
         self._levels = {
             name: auto_levels(np.concatenate([np.ravel(part) for part in self._frame.sample(name)]))
             for name in self.channels
