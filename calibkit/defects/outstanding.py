@@ -35,7 +35,7 @@ class HotThreshold:
     def of(cls, dark: xr.Dataset) -> HotThreshold:
         """Measure *dark*."""
         scatter = measure_surroundings(dark, variable="variance") if "variance" in dark else None
-        return cls(measure_surroundings(dark, sloped=True), scatter)
+        return cls(measure_surroundings(dark), scatter)
 
     def excess(self, sigma: float) -> float:
         """Measured excess, in sigma, above which the true one is *sigma* in most cases."""

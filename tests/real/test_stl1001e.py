@@ -73,6 +73,20 @@ def test_hot_pixels_are_those_of_the_other_temperature(frames: Callable) -> None
     assert above[found].mean() > 0.95
 
 
+def test_many_pixels_of_an_old_ccd_are_warm_and_truly_so(frames: Callable) -> None:
+    """Above 5 sigma are 2 % of them: no noise, since they are warm at another temperature, too."""
+    bias = calibkit.master_bias(frames("neg5/bias*", "bias"))
+    dark = calibkit.master_dark(frames("neg5/darks-expos1-*", "dark"), bias=bias, hot_sigma=None)
+    shares = [calibkit.find_defects(dark=dark, sigma=sigma).mask.mean() for sigma in (5, 10)]
+    assert 0.018 < shares[0] < 0.026
+    assert 0.013 < shares[1] < 0.017
+    found = calibkit.find_defects(dark=dark).mask
+    warm = frames("zero/dark_series_0c_5m*", "dark").isel(frame=0).values.astype(float)
+    above = warm > np.median(warm) + 3 * 1.4826 * np.median(np.abs(warm - np.median(warm)))
+    assert above[found].mean() > 0.98
+    assert above[~found].mean() < 0.04
+
+
 def test_flat_is_relative_and_known_to_a_fraction_of_a_percent(frames: Callable) -> None:
     bias = calibkit.master_bias(frames("neg5/bias*", "bias"))
     flat = calibkit.master_flat(frames("neg5/flat*", "flat"), bias=bias)
