@@ -86,6 +86,15 @@ class Light:
             for part in wanted
         ]
 
+    @property
+    def knows_noise(self) -> bool:
+        """Whether there is a variance; some rows in the middle are looked at."""
+        variance = self.arrays.get("variance")
+        if variance is None:
+            return False
+        middle = variance.shape[0] // 2
+        return bool(np.isfinite(np.asarray(variance[max(0, middle - 4) : middle + 4])).any())
+
     def bare(self) -> Light:
         """The same without labels, to be sent to where the work is done."""
         return replace(self, labelled=None)

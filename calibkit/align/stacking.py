@@ -151,6 +151,8 @@ def stack_lights(
     cell, _ = channel_index(template)
     scaling = (None, None) if factor is None else (factor[:, cell], term[:, cell])
     aligned = _lazily(template, used, matrices, grid, *scaling)
+    if not all(light.knows_noise for light in used):  # their scatter tells it
+        aligned = aligned.drop_vars("variance")
     result = combine(
         aligned,
         method=method,

@@ -50,7 +50,8 @@ class Transform:
     @property
     def scale(self) -> float:
         """Pixels of the reference for one of the frame."""
-        return math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
+        (a, b), (c, d) = self.matrix[:2, :2]
+        return math.sqrt(abs(float(a * d - b * c)))
 
 
 @dataclass(frozen=True, eq=False)

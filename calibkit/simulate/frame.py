@@ -169,7 +169,7 @@ def scene_of(kind: str, sky: Sky | None, lamp: Lamp | None) -> Sky | Lamp | None
 
 def moves(scene: Sky | Lamp | None) -> bool:
     """Whether *scene* lies elsewhere in every frame."""
-    return isinstance(scene, Sky) and bool(scene.dither or any(scene.drift))
+    return isinstance(scene, Sky) and bool(scene.dither or any(scene.drift) or scene.rotation)
 
 
 def light_on(
@@ -178,7 +178,10 @@ def light_on(
     """Electrons per second that *scene* makes in each pixel; None in the dark."""
     if isinstance(scene, Sky):
         parts = scene.components(
-            detector.shape, shift=scene.shift(frame_index), gradient=detector.has("sky gradient")
+            detector.shape,
+            shift=scene.shift(frame_index),
+            turn=scene.turn(frame_index),
+            gradient=detector.has("sky gradient"),
         )
     else:
         parts = scene.components() if scene is not None else ()

@@ -52,6 +52,9 @@ class Sky:
         Standard deviation of the pointing from frame to frame in pixels, along each axis.
     drift : (float, float)
         Pixels by which the sky moves from one frame to the next, (rows, columns).
+    rotation : float
+        Degrees by which it turns about the middle of the frame from one frame to the next, from the x axis to the
+        y axis, as before a camera on an alt-azimuth mount. For stars; there is no nebula then.
     spectrum : str or Spectrum
         Of the background, as in `spectrum.SPECTRA`.
     star_spectrum : str or Spectrum
@@ -76,6 +79,7 @@ class Sky:
     nebula_centre: tuple[float, float] = (0.5, 0.5)
     dither: float = 0.0
     drift: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
     spectrum: str | Spectrum = "night sky"
     star_spectrum: str | Spectrum = "white"
     seed: int = 0
@@ -94,6 +98,9 @@ class Sky:
                 "gradient up to 2, a width from 0.5 pixels and 0 stars or more"
             )
             raise SettingError(msg)
+        if not math.isfinite(self.rotation) or (self.rotation and (self.h_alpha or self.o_iii)):
+            msg = f"rotation={self.rotation!r}: a number of degrees is allowed, and only without a nebula"
+            raise SettingError(msg)
         if any(len(star) != 3 or star[2] < 0 for star in self.stars):
             msg = "every star is given as (y, x, flux) with a flux of 0 or more"
             raise SettingError(msg)
@@ -106,6 +113,10 @@ class Sky:
         dy, dx = rng.standard_normal(2) * self.dither
         return float(dy + self.drift[0] * frame_index), float(dx + self.drift[1] * frame_index)
 
+    def turn(self, frame_index: int) -> float:
+        """Degrees by which the sky is turned in frame number *frame_index*."""
+        return self.rotation * frame_index
+
     def star_list(self, shape: tuple[int, int]) -> np.ndarray:
         """Row, column and flux of every star of a frame of *shape*, float64 of shape (n, 3)."""
         rng = np.random.default_rng((self.seed, 1))
@@ -115,7 +126,12 @@ class Sky:
         return np.concatenate([drawn, np.array(self.stars, float).reshape(-1, 3)])
 
     def components(
-        self, shape: tuple[int, int], *, shift: tuple[float, float] = (0.0, 0.0), gradient: bool = True
+        self,
+        shape: tuple[int, int],
+        *,
+        shift: tuple[float, float] = (0.0, 0.0),
+        turn: float = 0.0,
+        gradient: bool = True,
     ) -> Iterator[tuple[Spectrum, np.ndarray]]:
         """The light of this sky by spectrum, one after the other since each may be as large as the frame.
 
@@ -125,6 +141,8 @@ class Sky:
             Rows and columns.
         shift : (float, float)
             Rows and columns by which the field is moved.
+        turn : float
+            Degrees by which the stars are turned about the middle before that.
         gradient : bool
             Whether the background has its gradient.
 
@@ -138,7 +156,7 @@ class Sky:
             if level:
                 yield SPECTRA[name], self._nebula(shape, level, shift, seed)
         if self.n_stars or self.stars:
-            yield named(SPECTRA, self.star_spectrum, "star_spectrum"), self._stars(shape, shift)
+            yield named(SPECTRA, self.star_spectrum, "star_spectrum"), self._stars(shape, shift, turn)
 
     def _background(self, shape: tuple[int, int], *, gradient: bool) -> np.ndarray:
         if not (gradient and self.gradient and self.background):
@@ -162,14 +180,18 @@ class Sky:
         brightest = _cloud(around, around, (self.seed, seed)).max()
         return _cloud(v, u, (self.seed, seed)) * np.float32(level / brightest)
 
-    def _stars(self, shape: tuple[int, int], shift: tuple[float, float]) -> np.ndarray:
+    def _stars(self, shape: tuple[int, int], shift: tuple[float, float], turn: float) -> np.ndarray:
         """Gaussian images, integrated over each pixel."""
         from scipy.special import erf
 
         out = np.zeros(shape, np.float32)
         sigma = self.fwhm / math.sqrt(8 * math.log(2))
         reach = math.ceil(_REACH * sigma)
-        stars = self.star_list(shape) + np.array([*shift, 0.0])
+        stars = self.star_list(shape)
+        middle = (np.array(shape) - 1) / 2
+        c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+        # rows and columns: from x to y
+        stars[:, :2] = (stars[:, :2] - middle) @ np.array([[c, -s], [s, c]]) + middle + np.array(shift)
         first = np.floor(stars[:, :2] + 0.5).astype(int) - reach
         edges = first[:, :, None] + np.arange(2 * reach + 2) - 0.5
         profile = np.diff(0.5 * erf((edges - stars[:, :2, None]) / (sigma * math.sqrt(2))), axis=2)
