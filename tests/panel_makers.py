@@ -19,6 +19,7 @@ import calibkit
 from calibkit.panels import (
     BiasPanel,
     BrightnessPanel,
+    CalibratePanel,
     ChannelsPanel,
     CombinePanel,
     ComparePanel,
@@ -291,7 +292,27 @@ FLAT = optional(
     whole_numbers=st.sampled_from([1, 10, 100, 1000, 10_000]),
 )
 
+# ---- CalibratePanel -------------------------------------------------------------------------------------------
+
+
+def make_calibrate(folder: Path) -> Panel:
+    """Two lights with a bias and a dark that were saved."""
+    cards = {"EGAIN": 1.5, "RDNOISE": 6.0}
+    bias = calibkit.master_bias(calibkit.open_stack(write_frames(folder, "bias", 4, shape=(64, 96), **cards)))
+    darks = calibkit.open_stack(write_frames(folder, "dark", 4, shape=(64, 96), level=1020, EXPTIME=60.0, **cards))
+    calibkit.save(bias, folder / "master_bias.fits")
+    bias = calibkit.open_result(folder / "master_bias.fits")
+    calibkit.save(calibkit.master_dark(darks, bias=bias), folder / "master_dark.fits")
+    lights = write_frames(folder, "light", 2, shape=(64, 96), level=1300.0, EXPTIME=60.0, **cards)
+    return CalibratePanel(
+        calibkit.open_stack(lights), bias=bias, dark=calibkit.open_result(folder / "master_dark.fits")
+    )
+
+
+CALIBRATE = optional(repair=st.booleans(), subtract_dark=st.booleans(), dark_scale=st.sampled_from([None, "exposure"]))
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
+    "CalibratePanel": (make_calibrate, CALIBRATE),
     "HotPixelsPanel": (make_hot_pixels, HOT_PIXELS),
     "CombinePanel": (make_combine, COMBINE),
     "BrightnessPanel": (make_brightness, BRIGHTNESS),
