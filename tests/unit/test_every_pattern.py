@@ -424,18 +424,12 @@ def placed(s: Scene) -> Transforms:
     return Transforms(tuple(frames), 0, "translation", s.lights.shape[1:], origin)
 
 
-def apart() -> tuple[tuple[float, float, float], ...]:
-    """Twenty stars, one in each part of the frame."""
+def apart() -> list[tuple[float, ...]]:
+    """Twenty stars, one in each part of the frame: rows, columns and light."""
     rng = np.random.default_rng(3)
     y, x = np.divmod(np.arange(20), 5)
-    return tuple(
-        zip(
-            (14 + 24 * y + rng.uniform(-6, 6, 20)).tolist(),
-            (14 + 21 * x + rng.uniform(-5, 5, 20)).tolist(),
-            rng.uniform(9000, 20_000, 20).tolist(),
-            strict=True,
-        )
-    )
+    places = 14 + 24 * y + rng.uniform(-6, 6, 20), 14 + 21 * x + rng.uniform(-5, 5, 20)
+    return list(zip(*places, rng.uniform(9000, 20_000, 20), strict=True))
 
 
 STARS = replace(SKY, n_stars=0, stars=apart())
