@@ -12,9 +12,13 @@ from calibkit.errors import SettingError
 from calibkit.panels.base import Panel
 from calibkit.panels.bias import BiasPanel
 from calibkit.panels.brightness import BrightnessPanel
+from calibkit.panels.calibrate import CalibratePanel
 from calibkit.panels.channels import ChannelsPanel
 from calibkit.panels.combine import CombinePanel
 from calibkit.panels.compare import ComparePanel
+from calibkit.panels.dark import DarkPanel
+from calibkit.panels.flat import FlatPanel
+from calibkit.panels.hot_pixels import HotPixelsPanel
 from calibkit.panels.numbers import NumbersPanel
 from calibkit.panels.session import SessionPanel
 from calibkit.panels.signal_chain import SignalChainPanel
@@ -62,6 +66,14 @@ def _any_frames(material: Material) -> xr.DataArray:
     return _frames(material, "dark")
 
 
+def _hot_pixels(material: Material, _number: int, progress: Progress) -> dict[str, Any]:
+    masters = material.masters(progress) if material.lights is not None else {}
+    found = {"darks": masters.get("dark"), "flat": masters.get("flat")}
+    if found["darks"] is None:
+        found["darks"] = _frames(material, "dark")
+    return found
+
+
 STEPS = {
     step.name: step
     for step in (
@@ -91,10 +103,44 @@ STEPS = {
             lambda material, _number, _progress: {"biases": _frames(material, "bias")},
         ),
         Step(
+            "dark",
+            DarkPanel,
+            "The charge that heat makes: noisy in one dark, mapped by many; hot pixels; what cooling is worth.",
+            lambda material, _number, _progress: {
+                "darks": _frames(material, "dark"),
+                "biases": material.frames("bias"),
+            },
+        ),
+        Step(
+            "flat",
+            FlatPanel,
+            "A map of the sensor's relative response to light, prepared step by step.",
+            lambda material, _number, _progress: {
+                "flats": _frames(material, "flat"),
+                "flat_darks": material.frames("flat dark"),
+            },
+        ),
+        Step(
             "combine",
             CombinePanel,
             "Many frames make one of less noise; what is far off is left out.",
             lambda material, _number, _progress: {"stack": _any_frames(material)},
+        ),
+        Step(
+            "hot pixels",
+            HotPixelsPanel,
+            "Pixels of far too much charge: found in the dark, listed, and replaced by their neighbours.",
+            _hot_pixels,
+        ),
+        Step(
+            "calibrate",
+            CalibratePanel,
+            "Every step of the calibration on and off, its numbers, and the noise that it leaves.",
+            lambda material, number, progress: {
+                "light": _light(material, number),
+                **material.masters(progress),
+            },
+            one_light=True,
         ),
         Step(
             "compare",
