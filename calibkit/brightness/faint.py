@@ -76,8 +76,8 @@ def faint_structure(image: xr.DataArray, black: float, *, block: int = 8) -> Fai
     >>> rng = np.random.default_rng(1)
     >>> faint = rng.normal(500.0, 10.0, (160, 160)) + 4.0 * (np.arange(160) > 80)
     >>> found = faint_structure(xr.DataArray(faint, dims=("y", "x")), black=502.0)
-    >>> round(found.block_noise, 1), round(found.spread, 1) > 1.5, round(found.kept, 1)
-    (1.3, True, 0.5)
+    >>> round(found.pixel_noise), found.spread > 1.5 * found.block_noise, round(found.kept, 1)
+    (10, True, 0.5)
     """
     if set(image.dims) != {"y", "x"}:
         msg = f"one plane with the dims (y, x) is wanted; found {tuple(image.dims)}"

@@ -94,7 +94,7 @@ def factor_for(
     """The factor with which the curve shows *fraction* at *brightness*, or as near as it comes."""
     if not 0.0 < fraction < brightness:
         return 0.0
-    low, high = 1e-6, 1e8
+    low, high = 1e-6, math.expm1(10.0)  # as far as other programs go: ln(D + 1) = 10
     for _ in range(80):
         middle = math.sqrt(low * high)
         shown = hyperbolic_curve(fraction, middle, intensity=intensity, symmetry=symmetry, protect=protect)
