@@ -1,11 +1,20 @@
-"""Rejection with Huber's winsorized standard deviation. The arrays are those of `calibkit.kernels.rejection`."""
+"""Rejection with Huber's winsorized standard deviation. The arrays are those of `calibkit.kernels.rejection`.
+
+One step of Huber's iteration turns σ into g(σ) = 1.134 × (standard deviation of the samples pulled in to the
+median ± 1.5 σ). Pulling in further never raises a variance, so g grows with σ. Hence
+
+- where g(b) > b, no σ that begins above b ever falls below it,
+- where g(σ) < σ, every following σ is smaller than g(σ).
+
+For most pixels this tells at once which samples are out, without waiting until σ stands.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-from calibkit.kernels.rejection import middle, spread, trim
+from calibkit.kernels.rejection import middle, trim
 from calibkit.kernels.tiles import contiguous, load_columns, pixels_above, tile_width
 
 #: Where samples are pulled in to, in σ, and how much of σ that costs (Huber 1981; PixInsight, Siril).
@@ -14,16 +23,95 @@ WINSOR_CORRECTION = 1.134
 #: σ stands when it changes by less than this part of itself.
 WINSOR_TOLERANCE = 5e-4
 WINSOR_STEPS = 50
+#: What is nearer to a bound than this part of it is not told by it, because of rounding.
+LESS = np.float32(1.0 - 1e-4)
+#: Steps after which σ is most often low enough to tell.
+QUICK_STEPS = 4
+#: Rows of the table of a batch of columns: how many samples; σ; the σ below which the outermost sample is out,
+#: and those for the next two; g of each of these; results, and three rows to work in.
+NUMBER, SIGMA, BOUND, BOUND_STEP, NEXT, NEXT_STEP, AFTER, AFTER_STEP, STEP, RESULT = range(10)
+LOW_OUT, HIGH_OUT, LIMIT, TOTAL, SQUARE = range(10, 15)
+
+
+@kernel(apart=True)
+def add_pulled(a, b, c, d, centre, limit, width, total, square):
+    """Add four rows' differences from *centre*, pulled in to *limit*, and their squares to the sums."""
+    number = centre.dtype.type
+    for i in range(width):
+        z = centre[i]
+        top = limit[i]
+        p = np.float32(number(a[i]) - z)
+        q = np.float32(number(b[i]) - z)
+        r = np.float32(number(c[i]) - z)
+        s = np.float32(number(d[i]) - z)
+        p = -top if p < -top else p  # noqa: FURB136 (one vector instruction, and so below)
+        q = -top if q < -top else q  # noqa: FURB136
+        r = -top if r < -top else r  # noqa: FURB136
+        s = -top if s < -top else s  # noqa: FURB136
+        p = top if p > top else p  # noqa: FURB136
+        q = top if q > top else q  # noqa: FURB136
+        r = top if r > top else r  # noqa: FURB136
+        s = top if s > top else s  # noqa: FURB136
+        total[i] += (p + q) + (r + s)
+        square[i] += (p * p + q * q) + (r * r + s * s)
+
+
+@kernel(apart=True)
+def finish_step(total, square, number, width, result):
+    """σ from the sums over pulled-in samples."""
+    for i in range(width):
+        k = number[i]
+        rest = square[i] - total[i] * total[i] / k
+        rest = rest if rest > 0.0 else np.float32(0.0)
+        result[i] = np.float32(WINSOR_CORRECTION) * np.sqrt(rest / (k - np.float32(1.0)))
 
 
 @kernel
-def winsorize(tile, width, number, sigma, limit, total, square, place, on, result):
+def step_from(rows, start, width, centre, table, sigma, out):
+    """g of the row *sigma* of *table* for *width* columns of *rows* from *start* on, which are left as they are."""
+    n = rows.shape[0]
+    end = start + width
+    limit, total, square = table[LIMIT], table[TOTAL], table[SQUARE]
+    limit[:width] = np.float32(WINSOR_LIMIT) * table[sigma, :width]
+    total[:width] = 0.0
+    square[:width] = 0.0
+    whole = n // 4 * 4
+    for j in range(0, whole, 4):
+        a, b, c, d = (
+            rows[j, start:end],
+            rows[j + 1, start:end],
+            rows[j + 2, start:end],
+            rows[j + 3, start:end],
+        )
+        add_pulled(a, b, c, d, centre, limit, width, total, square)
+    for j in range(whole, n):  # the centre's difference from itself adds nothing
+        add_pulled(rows[j, start:end], centre, centre, centre, centre, limit, width, total, square)
+    finish_step(total, square, table[NUMBER], width, table[out])
+
+
+@kernel(apart=True)
+def pull_in(row, limit, width, total, square):
+    """Pull a row of differences in to *limit*, and add it and its squares to the sums."""
+    for i in range(width):
+        d = row[i]
+        d = -limit[i] if d < -limit[i] else d  # noqa: FURB136 (one vector instruction)
+        d = limit[i] if d > limit[i] else d  # noqa: FURB136
+        row[i] = d
+        total[i] += d
+        square[i] += d * d
+
+
+@kernel
+def winsorize(tile, width, table, place, on):
     """Huber's winsorized σ of *width* columns of *tile*, in place: pull samples in, and again, until it stands.
 
-    Column i holds ``number[i]`` differences from the median and zeros. Most columns need two steps and a
-    few need twenty, so now and then those that go on are moved together; ``place`` is where they began.
+    Column i holds ``number[i]`` differences from the median and zeros. Most columns need some steps and a
+    few need many, so now and then those that go on are moved together; ``place`` is where they began.
     """
     n = tile.shape[0]
+    number, sigma, limit = table[NUMBER], table[SIGMA], table[LIMIT]
+    total, square, new_sigma = table[TOTAL], table[SQUARE], table[STEP]
+    result = table[RESULT]
     done = np.float32(np.inf)
     for i in range(width):
         place[i] = i
@@ -34,20 +122,11 @@ def winsorize(tile, width, number, sigma, limit, total, square, place, on, resul
             total[i] = 0.0
             square[i] = 0.0
         for j in range(n):
-            row = tile[j]
-            for i in range(width):
-                d = row[i]
-                d = -limit[i] if d < -limit[i] else d  # noqa: FURB136 (one vector instruction)
-                d = limit[i] if d > limit[i] else d  # noqa: FURB136
-                row[i] = d
-                total[i] += d
-                square[i] += d * d
+            pull_in(tile[j], limit, width, total, square)
+        finish_step(total, square, number, width, new_sigma)
         for i in range(width):
-            k = number[i]
             before = sigma[i]
-            rest = square[i] - total[i] * total[i] / k
-            rest = rest if rest > 0.0 else np.float32(0.0)
-            new = np.float32(WINSOR_CORRECTION) * np.sqrt(rest / (k - np.float32(1.0)))
+            new = new_sigma[i]
             going = limit[i] < done  # a σ that stands is left alone while its neighbours go on
             moved = np.abs(new - before) > np.float32(WINSOR_TOLERANCE) * before
             sigma[i] = new if going else before
@@ -73,81 +152,149 @@ def winsorize(tile, width, number, sigma, limit, total, square, place, on, resul
                 break
 
 
-@kernel
-def stays_above(tile, width, number, bound, limit, total, square, safe):
-    """Whether the winsorized σ of each column of *tile* cannot fall below *bound*, if it starts above.
-
-    One step from σ gives g(σ) = 1.134 × (standard deviation of the samples pulled in to ± 1.5 σ). Pulling
-    in further never raises a variance, so g grows with σ; where g(bound) is above the bound, every step from
-    above it ends above it too.
-    """
+@kernel(apart=True)
+def bound_of_all(lowest, highest, centre, per_low, per_high, width, bound):
+    """The σ below which the outermost sample of each column is out."""
     for i in range(width):
-        limit[i] = np.float32(WINSOR_LIMIT) * bound[i]
-        total[i] = 0.0
-        square[i] = 0.0
+        under = np.float32((centre[i] - lowest[i]) * per_low)
+        over = np.float32((highest[i] - centre[i]) * per_high)
+        bound[i] = over if under < over else under  # noqa: FURB136 (one vector instruction)
+
+
+@kernel(apart=True)
+def keep_largest(row, per_low, per_high, width, largest, second, third):
+    """Bring the bounds of a row of differences into the three largest so far."""
+    below = np.float32(-per_low)
+    above = np.float32(per_high)
+    for i in range(width):
+        under = row[i] * below
+        over = row[i] * above
+        e = over if under < over else under  # noqa: FURB136 (one vector instruction, and so below)
+        a = largest[i]
+        b = second[i]
+        c = third[i]
+        largest[i] = e if a < e else a  # noqa: FURB136
+        e = a if e > a else e  # noqa: FURB136
+        second[i] = e if b < e else b  # noqa: FURB136
+        e = b if e > b else e  # noqa: FURB136
+        third[i] = e if c < e else c  # noqa: FURB136
+
+
+@kernel(apart=True)
+def count_beyond(row, sigma, low, high, width, n_low, n_high):
+    """Count the differences of a row beyond the limits."""
+    below = np.float32(-low)
+    above = np.float32(high)
+    for i in range(width):
+        n_low[i] += np.float32(1.0) if row[i] < sigma[i] * below else np.float32(0.0)
+        n_high[i] += np.float32(1.0) if row[i] > sigma[i] * above else np.float32(0.0)
+
+
+@kernel
+def find_bounds(tile, per_low, per_high, columns, table):
+    """The values of σ below which the three outermost samples of each column are out."""
+    for row in (BOUND, NEXT, AFTER):
+        table[row, :columns] = 0.0
     for j in range(tile.shape[0]):
-        row = tile[j]
-        for i in range(width):
-            d = row[i]
-            d = -limit[i] if d < -limit[i] else d  # noqa: FURB136 (one vector instruction)
-            d = limit[i] if d > limit[i] else d  # noqa: FURB136
-            total[i] += d
-            square[i] += d * d
-    margin = np.float32(WINSOR_CORRECTION * WINSOR_CORRECTION * 0.9999)  # for rounding
-    for i in range(width):
-        k = number[i]
-        variance = margin * (square[i] - total[i] * total[i] / k)
-        safe[i] = variance > bound[i] * bound[i] * (k - np.float32(1.0))
+        keep_largest(tile[j], per_low, per_high, columns, table[BOUND], table[NEXT], table[AFTER])
 
 
 @kernel
-def winsor_suspects(s, pixel, waiting, first, last, sigma_of, low, high):
-    """Leave in *pixel* those where the winsorized σ may fall so low that a sample is out; returns how many.
-
-    ``sigma_of`` is the standard deviation of each pixel's window.
-    """
+def measure_columns(s, these, columns, first, last, scatter, per_low, per_high, tile, centre, table):
+    """Number, σ, bound and g(bound) of a batch of pixels."""
     n = s.shape[0]
-    wide = tile_width(n)
-    tile = np.empty((n, wide), np.float32)
-    number = np.empty(wide, np.float32)
-    limit = np.empty(wide, np.float32)
-    total = np.empty(wide, np.float32)
-    square = np.empty(wide, np.float32)
-    bound = np.empty(wide, np.float32)
-    safe = np.empty(wide, np.bool_)
-    centre = np.empty(wide)
-    per_low = 1.0 / low  # infinite for a limit of zero: no pixel is safe then
-    per_high = 1.0 / high
+    if not contiguous(these, first, last, n):
+        for c in range(columns):
+            p = these[c]
+            centre[c] = middle(s, p, first[p], last[p])
+            table[NUMBER, c] = last[p] - first[p]
+        load_columns(s, these, columns, first, last, centre, tile)
+        find_bounds(tile, per_low, per_high, columns, table)
+        table[RESULT, :columns] = 0.0
+        table[STEP, :columns] = np.inf
+        step_from(tile, 0, columns, table[RESULT], table, STEP, SIGMA)
+        table[SIGMA, :columns] /= np.float32(WINSOR_CORRECTION)
+        step_from(tile, 0, columns, table[RESULT], table, BOUND, BOUND_STEP)
+        return
+    begin = these[0]
+    end = begin + columns
+    lower, upper = s[(n - 1) // 2, begin:end], s[n // 2, begin:end]
+    near = table[RESULT]
+    for c in range(columns):
+        centre[c] = 0.5 * (np.float64(lower[c]) + np.float64(upper[c]))
+        near[c] = centre[c]
+        table[NUMBER, c] = n
+        table[SIGMA, c] = np.sqrt(scatter[begin + c])
+    bound_of_all(s[0, begin:end], s[n - 1, begin:end], centre, per_low, per_high, columns, table[BOUND])
+    if s.itemsize == 2:  # 16-bit numbers and their medians are exact in single precision
+        step_from(s, begin, columns, near, table, BOUND, BOUND_STEP)
+    else:
+        step_from(s, begin, columns, centre, table, BOUND, BOUND_STEP)
+
+
+@kernel
+def leave_suspects(s, pixel, waiting, first, last, scatter, sigma_of, per_low, per_high, tile, centre, table):
+    """Leave in *pixel* those that may lose a sample, and put down their σ; returns how many."""
+    wide = tile.shape[1]
     left = 0
     for start in range(0, waiting, wide):
         columns = min(wide, waiting - start)
-        if contiguous(pixel[start : start + columns], first, last, n):
-            begin = pixel[start]
-            lower = s[(n - 1) // 2, begin : begin + columns]
-            upper = s[n // 2, begin : begin + columns]
-            lowest = s[0, begin : begin + columns]
-            highest = s[n - 1, begin : begin + columns]
-            for c in range(columns):
-                centre[c] = 0.5 * (np.float64(lower[c]) + np.float64(upper[c]))
-                number[c] = n
-                under = (centre[c] - np.float64(lowest[c])) * per_low
-                over = (np.float64(highest[c]) - centre[c]) * per_high
-                bound[c] = over if over > under else under  # noqa: FURB136 (one vector instruction)
-        else:
-            for c in range(columns):
-                p = pixel[start + c]
-                centre[c] = middle(s, p, first[p], last[p])
-                number[c] = last[p] - first[p]
-                under = centre[c] - np.float64(s[first[p], p])
-                over = np.float64(s[last[p] - 1, p]) - centre[c]
-                bound[c] = max(under * per_low, over * per_high)
-        load_columns(s, pixel[start : start + columns], columns, first, last, centre, tile)
-        stays_above(tile, columns, number, bound, limit, total, square, safe)
+        these = pixel[start : start + columns]
+        measure_columns(s, these, columns, first, last, scatter, per_low, per_high, tile, centre, table)
         for c in range(columns):
-            p = pixel[start + c]
+            p = these[c]
+            safe = table[BOUND_STEP, c] * LESS > table[BOUND, c] and table[BOUND, c] < table[SIGMA, c] * LESS
+            sigma_of[p] = table[SIGMA, c]
             pixel[left] = p
-            left += not (safe[c] and bound[c] < sigma_of[p] * np.float32(0.9999))
+            left += not safe
     return left
+
+
+@kernel
+def load_batch(s, these, columns, first, last, sigma_of, tile, centre, table):
+    """The differences of some pixels' samples from their medians, their number and σ."""
+    for c in range(columns):
+        p = these[c]
+        centre[c] = middle(s, p, first[p], last[p])
+        table[NUMBER, c] = last[p] - first[p]
+        table[SIGMA, c] = sigma_of[p]
+    load_columns(s, these, columns, first, last, centre, tile)
+
+
+@kernel
+def tell_outliers(columns, low, high, keep, tile, zero, table):
+    """How many samples of each column are out, in the rows LOW_OUT and HIGH_OUT; NaN where some steps do not tell.
+
+    Of the outermost samples the first whose bound no σ falls below stays, with all further in; those before
+    it are out when σ has fallen below the bound of the last of them.
+    """
+    step_from(tile, 0, columns, zero, table, NEXT, NEXT_STEP)
+    step_from(tile, 0, columns, zero, table, AFTER, AFTER_STEP)
+    step_from(tile, 0, columns, zero, table, SIGMA, STEP)
+    sigma, step, reached = table[SIGMA], table[STEP], table[RESULT]
+    for c in range(columns):
+        one = table[NEXT_STEP, c] * LESS > table[NEXT, c] and table[NEXT, c] < sigma[c] * LESS
+        two = table[AFTER_STEP, c] * LESS > table[AFTER, c] and table[AFTER, c] < sigma[c] * LESS
+        falls = step[c] < sigma[c] * LESS
+        reached[c] = table[BOUND, c] if one else (table[NEXT, c] if two else np.float32(0.0))
+        reached[c] = reached[c] * LESS if falls and table[NUMBER, c] >= keep + 2 else np.float32(0.0)
+    # the iteration ends with the step that changes σ by little, and σ goes no lower than that
+    ending = np.float32(1.0 - 1.01 * WINSOR_TOLERANCE)
+    n_low, n_high = table[LOW_OUT], table[HIGH_OUT]
+    going = n_low
+    for c in range(columns):
+        going[c] = step[c] < sigma[c] * ending
+        sigma[c] = step[c]
+    for _ in range(QUICK_STEPS - 1):
+        step_from(tile, 0, columns, zero, table, SIGMA, STEP)
+        for c in range(columns):
+            before = sigma[c]
+            sigma[c] = step[c] if going[c] > 0.0 else before
+            going[c] = going[c] if step[c] < before * ending else 0.0
+    for c in range(columns):
+        n_low[c] = n_high[c] = 0.0 if sigma[c] < reached[c] else np.nan
+    for j in range(tile.shape[0]):
+        count_beyond(tile[j], sigma, low, high, columns, n_low, n_high)
 
 
 @kernel
@@ -159,44 +306,55 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
     n = s.shape[0]
     wide = tile_width(n)
     tile = np.empty((n, wide), np.float32)
-    number = np.empty(wide, np.float32)
-    sigma = np.empty(wide, np.float32)
-    limit = np.empty(wide, np.float32)
-    total = np.empty(wide, np.float32)
-    square = np.empty(wide, np.float32)
-    result = np.empty(wide, np.float32)
+    table = np.zeros((15, wide), np.float32)
+    zero = np.zeros(wide, np.float32)
     place = np.empty(wide, np.int32)
     on = np.empty(wide, np.int32)
     centre = np.empty(wide)
     pixel = np.empty(size, np.int32)
-    for p in range(size):
-        sigma_of[p] = np.sqrt(scatter[p])
+    slow = np.empty(size, np.int32)
+    per_low = 1.0 / low  # infinite for a limit of zero: no bound tells anything then
+    per_high = 1.0 / high
     waiting = pixels_above(count, size, max(keep, 2), pixel)
     for _ in range(iterations):
-        waiting = winsor_suspects(s, pixel, waiting, first, last, sigma_of, low, high)
-        following = 0
+        waiting = leave_suspects(
+            s, pixel, waiting, first, last, scatter, sigma_of, per_low, per_high, tile, centre, table
+        )
+        changed = 0
+        unknown = 0
         for start in range(0, waiting, wide):
             columns = min(wide, waiting - start)
-            these = pixel[start : start + columns].copy()
+            these = pixel[start : start + columns]
+            load_batch(s, these, columns, first, last, sigma_of, tile, centre, table)
+            find_bounds(tile, per_low, per_high, columns, table)
+            tell_outliers(columns, low, high, keep, tile, zero, table)
+            for c in range(columns):  # without branches, since nothing can be foretold
+                p = these[c]
+                told = table[LOW_OUT, c] >= 0.0
+                n_low = np.int32(table[LOW_OUT, c] if told else 0.0)
+                n_high = np.int32(table[HIGH_OUT, c] if told else 0.0)
+                first[p] += n_low
+                last[p] -= n_high
+                pixel[changed] = p
+                changed += n_low + n_high > 0
+                slow[unknown] = p
+                unknown += not told
+        for start in range(0, unknown, wide):
+            columns = min(wide, unknown - start)
+            these = slow[start : start + columns]
+            load_batch(s, these, columns, first, last, sigma_of, tile, centre, table)
+            winsorize(tile, columns, table, place, on)
             for c in range(columns):
                 p = these[c]
-                centre[c] = middle(s, p, first[p], last[p])
-                number[c] = last[p] - first[p]
-                sigma[c] = sigma_of[p]
-            load_columns(s, these, columns, first, last, centre, tile)
-            winsorize(tile, columns, number, sigma, limit, total, square, place, on, result)
-            for c in range(columns):
-                p = these[c]
-                below = low * np.float64(result[c])
-                above = high * np.float64(result[c])
-                a, b = trim(s, p, first[p], last[p], centre[c], below, above, keep)
-                changed = b - a < last[p] - first[p]
+                sigma = np.float64(table[RESULT, c])
+                a, b = trim(s, p, first[p], last[p], centre[c], low * sigma, high * sigma, keep)
+                pixel[changed] = p
+                changed += b - a < last[p] - first[p]
                 first[p] = a
                 last[p] = b
-                if changed and b - a > max(keep, 2):
-                    sigma_of[p] = np.sqrt(spread(s, p, a, b)[1])
-                    pixel[following] = p
-                    following += 1
-        waiting = following
+        waiting = 0
+        for p in pixel[:changed]:
+            pixel[waiting] = p
+            waiting += last[p] - first[p] > max(keep, 2)
         if waiting == 0:
             break

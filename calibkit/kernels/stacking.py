@@ -131,6 +131,7 @@ def mark_rejected(
         if ordered:
             floor = s[a, i]
             ceiling = s[b - 1, i]
+            top = ceiling
             low_ties = 0
             high_ties = 0
             for j in range(a):
@@ -139,6 +140,22 @@ def mark_rejected(
             for j in range(b, k):
                 ordered = ordered and s[j, i] >= ceiling
                 high_ties += s[j, i] == ceiling
+                top = max(top, s[j, i])
+        if ordered and low_ties + high_ties == 0 and not mark:
+            flat = x.reshape(-1)
+            step = np.uint64(x.shape[1])
+            if a > 0:
+                at = np.uint64(p)
+                for f in range(n):
+                    frames[f, 0] += flat[at] < floor
+                    at += step
+            if b < k:
+                at = np.uint64(p)
+                for f in range(n):
+                    v = flat[at]
+                    frames[f, 1] += (v > ceiling) & (v <= top)
+                    at += step
+            continue
         if ordered:
             left = k - (b - a)
             for f in range(n):

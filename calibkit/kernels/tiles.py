@@ -48,15 +48,27 @@ def contiguous(pixel, first, last, n):
 @kernel
 def load_columns(s, pixel, columns, first, last, centre, tile):
     """`load_tile` for the windows of some pixels, in ascending order, filled up with zeros."""
-    n = s.shape[0]
+    n, stride = s.shape
     if contiguous(pixel[:columns], first, last, n):
         load_tile(s, pixel[0], columns, centre, tile)
         return
+    flat = s.reshape(-1)
+    words = s.itemsize == 2
     for c in range(columns):
         p = pixel[c]
         k = last[p] - first[p]
-        for j in range(n):
-            tile[j, c] = np.float64(s[first[p] + j, p]) - centre[c] if j < k else 0.0
+        at = np.uint64(first[p] * stride + p)  # a number without a sign spares a check of each index
+        z = centre[c]
+        if words:
+            for j in range(k):
+                tile[j, c] = np.float32(flat[at]) - np.float32(z)
+                at += np.uint64(stride)
+        else:
+            for j in range(k):
+                tile[j, c] = np.float64(flat[at]) - z
+                at += np.uint64(stride)
+        for j in range(k, n):
+            tile[j, c] = 0.0
 
 
 @kernel
