@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -148,12 +149,18 @@ class LightPlan:
 
 
 def plan_lights(
-    match: Match, usable: Usable, *, scale: str = "exposure", warmer: Choose = nothing
+    match: Match,
+    usable: Usable,
+    *,
+    scale: str = "exposure",
+    warmer: Choose = nothing,
+    limit: float = math.inf,
 ) -> LightPlan:
     """The best that can be done for the lights of *match* with the masters that are *usable*.
 
     *scale* is the recipe's: with ``"measured"`` or ``"auto"`` a dark of another temperature, which *warmer* chooses, is used
-    with a strength that is measured in the light.
+    with a strength that is measured in the light; with ``"auto"`` so is one from which some lights differ by more than
+    *limit* °C.
 
     A dark of the lights' own exposure holds their bias too, so it is subtracted as it is: taking a bias from
     both would only add its noise. A dark of another exposure is scaled after its bias is subtracted. Without a
@@ -170,7 +177,11 @@ def plan_lights(
     bias = _bias_for(light, match.bias, usable)
     dark, factor = _dark_for(match.dark, match.dark_scale, bias, usable)
     measured = False
-    if bias is not None and scale != "exposure" and (dark is None or scale == "measured"):
+    if (
+        bias is not None
+        and scale != "exposure"
+        and (dark is None or scale == "measured" or _drifts(match, limit))
+    ):
         found = _measurable(match.dark or warmer(match), bias, usable)
         if found is not None:
             light_time, dark_time = light.exposure, found.group.exposure
@@ -198,6 +209,14 @@ def plan_lights(
     return LightPlan(
         match, bias=bias, dark=dark, dark_scale=factor, measured=measured, flat=flat, notes=tuple(notes)
     )
+
+
+def _drifts(match: Match, limit: float) -> bool:
+    """Whether some of the lights are too warm or too cold for their dark."""
+    own = match.dark.temperature
+    return (
+        max(abs(end - own) for end in match.light.temperature_range) > limit
+    )  # never where one is not known
 
 
 def _measurable(dark: Group | None, bias: MasterSpec, usable: Usable) -> MasterSpec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -220,12 +221,17 @@ def plan_session(session: Session, recipe: Recipe | None = None) -> Plan:
     Plan
         Plans for the lights, and the masters in the order in which they are made.
     """
-    scale = (recipe or Recipe()).dark.scale
-    plans = [
-        plan_lights(match, lambda _: True, scale=scale, warmer=_warmer(session)) for match in session.matches
-    ]
+    options = _dark_options(session, recipe or Recipe())
+    plans = [plan_lights(match, lambda _: True, **options) for match in session.matches]
     extra = companions(session, lambda _: True)
     return Plan(tuple(plans), tuple(all_specs(plans, extra)), tuple(_merged(_plan_notes(plans))))
+
+
+def _dark_options(session: Session, recipe: Recipe) -> dict[str, Any]:
+    """What `plan_lights` is told of darks of another temperature."""
+    limits = session.tolerances
+    limit = math.inf if "temperature" in limits.ignore else limits.dark_temperature
+    return {"scale": recipe.dark.scale, "warmer": _warmer(session), "limit": limit}
 
 
 def _warmer(session: Session) -> Choose:
@@ -290,7 +296,7 @@ class _Run:
     def work(self) -> RunResult:
         """Everything, as far as the recipe goes."""
         session, maker = self._session, self._maker
-        options = {"scale": self._recipe.dark.scale, "warmer": _warmer(session)}
+        options = _dark_options(session, self._recipe)
         plans = [plan_lights(match, maker.usable, **options) for match in session.matches]
         for spec in companions(session, maker.usable):
             maker.get(spec)

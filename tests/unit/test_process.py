@@ -1,0 +1,246 @@
+"""`process`: from frames to the picture by a recipe, what is done twice and what is not, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import calibkit
+from calibkit import Recipe, write_recipe
+from calibkit.errors import OutputError, SettingError
+from calibkit.pipeline import RunResult, lights
+from calibkit.recipe import DarkSettings, FrameSettings, LightSettings, PictureSettings, StackSettings
+
+SHAPE = (120, 160)
+#: Times that a run is killed; raise it for a longer look: ``CALIBKIT_KILLS=50 pytest -k killed``.
+KILLS = int(os.environ.get("CALIBKIT_KILLS", "3"))
+SHIFTS = ((0.0, 0.0), (2.3, -1.6), (-1.2, 3.4), (4.1, 2.2))
+
+
+def write_night(folder: Path) -> Path:
+    """A night of a mono camera: four lights of one field, shifted, with darks and flats."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    shade = 1.1 - 0.2 * np.hypot(y - 60, x - 80) / 100
+    stars = [(*rng.uniform((12, 12), (108, 148)), rng.uniform(2e4, 9e4)) for _ in range(24)]
+    sets = (("Dark Frame", "dark", 60.0, 7), ("Flat Field", "flat", 2.0, 7), ("Dark Flat", "fdark", 2.0, 7))
+    frames = [(*entry[:3], i) for entry in sets for i in range(entry[3])]
+    frames += [("Light Frame", "light", 60.0, i) for i in range(len(SHIFTS))]
+    for imagetyp, name, exposure, number in frames:
+        level = np.full(SHAPE, {"dark": 20.0, "light": 20.0}.get(name, 0.0))
+        if name == "flat":
+            level += 20000.0 * shade
+        if name == "light":
+            dy, dx = SHIFTS[number]
+            field = sum(
+                flux * np.exp(-((y - b - dy) ** 2 + (x - a - dx) ** 2) / 3.4) / 10.7 for b, a, flux in stars
+            )
+            level += (200.0 + field) * shade
+        data = 500.0 + rng.poisson(level) + rng.normal(0, 5, SHAPE)
+        if name in ("dark", "light"):
+            data[30, 40] += 5000.0
+        header = fits.Header(
+            {"INSTRUME": "Test", "CCD-TEMP": -10.0, "EGAIN": 1.0, "IMAGETYP": imagetyp, "EXPTIME": exposure}
+        )
+        path = folder / name / f"{name}_{number}.fits"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fits.PrimaryHDU(np.clip(data, 0, 65535).astype(np.uint16), header).writeto(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_night(tmp_path_factory.mktemp("process") / "night")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return run(night, tmp_path_factory.mktemp("undisturbed") / "out")
+
+
+def run(night: Path, out: Path, recipe: Recipe | Path | None = None, **options: Any) -> RunResult:
+    return calibkit.process(night, recipe, out, **{"report": False, **options})
+
+
+def results(out: Path) -> dict[str, str]:
+    """Every result of a run → SHA-256; records, which hold the time that was taken, are left out."""
+    files = (path for path in sorted(out.rglob("*")) if path.is_file() and ".calibkit" not in path.parts)
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_night_becomes_a_picture(night: Path, undisturbed: RunResult) -> None:
+    done = undisturbed
+    assert done.ok
+    assert done.warnings == []
+    (row,) = done.stacks
+    assert row.files == [f"light/light_{i}.fits" for i in range(4)]
+    first = row.frames[0]
+    for (dy, dx), found in zip(SHIFTS, row.frames, strict=True):  # how each came to lie on the reference
+        assert found["shift x"] - first["shift x"] == pytest.approx(-dx, abs=0.3)
+        assert found["shift y"] - first["shift y"] == pytest.approx(-dy, abs=0.3)
+    stack = calibkit.open_result(done.out / row.path)
+    single = done.lights[0].after["L"]["measured"]
+    assert row.noise["L"]["measured"] < 0.65 * single
+    assert np.nanmedian(stack["signal"].values) == pytest.approx(200.0, abs=5.0)
+    inputs = {Path(name).name for step in stack.attrs["provenance"] for name in step.get("inputs", ())}
+    assert {f"light_{i}.fits" for i in range(4)} <= inputs
+    assert (done.out / row.picture).read_bytes().startswith(b"\x89PNG")
+    assert not (done.out / "lights").exists()
+    assert not (done.out / ".calibkit/passing").exists()
+
+
+def test_what_is_finished_is_not_done_again(night: Path, tmp_path: Path) -> None:
+    first = run(night, tmp_path / "out")
+    times = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.suffix != ".json"
+    }
+    again = run(night, tmp_path / "out")
+    assert {row.status for row in (*again.masters, *again.lights, *again.stacks)} == {"reused"}
+    assert [row.frames for row in again.stacks] == [row.frames for row in first.stacks]
+    files = {path: path.stat().st_mtime_ns for path in times if path.is_file() and path.name != "lock"}
+    assert files == {path: times[path] for path in files}
+    shown = run(night, tmp_path / "out", Recipe(picture=PictureSettings(curve="asinh")))
+    assert [row.status for row in shown.stacks] == ["reused"]
+    assert (tmp_path / "out" / shown.stacks[0].picture).stat().st_mtime_ns not in times.values()
+    median = run(night, tmp_path / "out", Recipe(stack=StackSettings(method="median")))
+    assert [row.status for row in median.stacks] == ["made"]
+    assert {row.status for row in median.masters} == {"reused"}
+
+
+def test_a_recipe_gives_the_same_bytes_from_its_file(night: Path, tmp_path: Path) -> None:
+    recipe = Recipe(lights=LightSettings(keep=True), stack=StackSettings(reject="none"), until="stack")
+    here = run(night, tmp_path / "a", recipe)
+    assert here.stacks[0].picture == ""
+    assert len(list((tmp_path / "a/lights").rglob("*.fits"))) == 4
+    run(night, tmp_path / "b", write_recipe(recipe, tmp_path / "recipe.yaml"))
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+def test_settings_that_cannot_be_followed(night: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="scanned with other limits"):
+        run(calibkit.scan(night), tmp_path, Recipe(frames=FrameSettings(ignore="night")))
+    with pytest.raises(SettingError, match="cannot be read"):
+        run(night, tmp_path / "out", tmp_path / "none.yaml")
+
+
+def test_lights_warmer_than_their_dark_are_calibrated_with_its_measured_strength(tmp_path: Path) -> None:
+    folder = calibkit.sample_session("dslr warming")
+    until = {"until": "lights"}
+    told = calibkit.process(folder, Recipe(**until), tmp_path / "a", report=False)
+    assert not told.failed
+    truth = calibkit.process(
+        folder, Recipe(**until, dark=DarkSettings(scale="exposure")), tmp_path / "b", report=False
+    )
+    scaled = [row for row in told.lights if any("±" in step for step in row.steps)]
+    assert len(scaled) >= 3
+    plain = {row.file: row for row in truth.lights}
+    for row in scaled:
+        for channel, found in row.after.items():  # hot pixels and the pattern of the dark are gone
+            assert found["measured"] < plain[row.file].after[channel]["measured"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(night: Path, undisturbed: RunResult, tmp_path: Path) -> None:
+    whole = results(undisturbed.out)
+    command = [sys.executable, "-m", "calibkit", "process", str(night), "--no-report", "-o"]
+    start = time.monotonic()
+    subprocess.run([*command, str(tmp_path / "first")], check=True, stdout=subprocess.DEVNULL)
+    lasts = time.monotonic() - start
+    assert results(tmp_path / "first") == whole
+    before = {path: path.read_bytes() for path in night.rglob("*.fits")}
+    luck = random.Random(9)
+    for number in range(KILLS):
+        out = tmp_path / f"out{number}"
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(luck.uniform(0.2, 1.0) * lasts)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        left = results(out)
+        finished = {name: digest for name, digest in left.items() if not name.split("/")[-1].startswith(".")}
+        assert finished.items() <= whole.items(), "what has its final name is whole"
+        assert run(night, out).ok
+        assert results(out) == whole
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+def test_a_full_disk_ends_in_a_message_and_a_second_run_goes_on(
+    night: Path, undisturbed: RunResult, tmp_path: Path
+) -> None:
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000));"
+        "from calibkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "process", str(night), "-o", str(tmp_path / "out"), "--no-report"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "disk is full" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*.calibkit-part"))
+    run(night, tmp_path / "out")
+    assert results(tmp_path / "out") == results(undisturbed.out)
+
+
+@pytest.mark.parametrize("harm", ["changes", "vanishes"])
+def test_a_light_that_changes_or_vanishes_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    night = write_night(tmp_path / "night")
+    path = night / "light/light_1.fits"
+    whole = path.read_bytes()
+    calibrate = lights.calibrate
+
+    def disturbed(light: Any, **options: Any) -> Any:
+        if str(light.coords["file"].values).endswith("light_1.fits"):
+            if harm == "changes":
+                path.write_bytes(whole[:-3] + b"\1\2\3")
+            else:
+                path.unlink()
+        return calibrate(light, **options)
+
+    monkeypatch.setattr(lights, "calibrate", disturbed)
+    done = run(night, tmp_path / "out", Recipe(until="lights"))
+    assert [row.file for row in done.failed] == ["light/light_1.fits"]
+    assert ("changed while it was being read" if harm == "changes" else "light_1.fits") in done.failed[
+        0
+    ].error
+    assert not (tmp_path / "out/lights/light_1.fits").exists()
+    monkeypatch.undo()
+    path.write_bytes(whole)
+    assert run(night, tmp_path / "out", Recipe(until="lights")).ok
+    run(night, tmp_path / "other", Recipe(until="lights"))
+    assert results(tmp_path / "out") == results(tmp_path / "other")
+
+
+def test_two_processes_in_one_folder(night: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from calibkit.pipeline.store import Store\n"
+        "with Store(Path(sys.argv[1]), inputs=[]).locked():\n    print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == "held"
+        with pytest.raises(OutputError, match="another run of calibkit is writing there"):
+            run(night, tmp_path / "out")
+        other.kill()
+    assert run(night, tmp_path / "out").ok
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_folder_that_may_not_be_written(night: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(night, tmp_path / "out")
