@@ -28,6 +28,9 @@ STEPS = (
     "flat",
 )
 
+#: Width of a bin of the relative response where it is narrow, and the most bins where it is not.
+_BIN, _MOST_BINS = 0.0004, 600
+
 
 @dataclass(frozen=True)
 class FlatSteps:
@@ -144,19 +147,19 @@ def prepare_flat(
     )
 
 
-def response_histograms(flat: xr.Dataset, *, bins: int = 120) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def response_histograms(flat: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Histograms of the relative response, over the range in which nearly all pixels lie.
 
     Parameters
     ----------
     flat : xarray.Dataset
         Master flat, ``(y, x)``.
-    bins : int
 
     Returns
     -------
     dict of str to (numpy.ndarray, numpy.ndarray)
-        Channel → counts and edges; ``""`` for all pixels together. All have the same edges.
+        Channel → counts and edges; ``""`` for all pixels together. All have the same edges: bins of 0.0004, which are
+        300 from 0.94 to 1.06, or wider ones where that would be too many.
 
     Examples
     --------
@@ -169,7 +172,9 @@ def response_histograms(flat: xr.Dataset, *, bins: int = 120) -> dict[str, tuple
     low, high = min(low for low, _ in spread), max(high for _, high in spread)
     margin = 0.25 * (high - low) + 0.005
     planes = _planes(flat)
-    edges = np.linspace(low - margin, high + margin, bins + 1)
+    bins = int(min(_MOST_BINS, np.ceil((high - low + 2 * margin) / _BIN)))
+    width = max(_BIN, (high - low + 2 * margin) / bins)
+    edges = low - margin + width * np.arange(bins + 1)
     found = {name: (np.histogram(plane, edges)[0], edges) for name, plane in planes.items()}
     return found | {"": (np.sum([counts for counts, _ in found.values()], axis=0), edges)}
 

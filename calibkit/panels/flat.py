@@ -304,11 +304,15 @@ class FlatPanel(Panel):
 
     def _tell_rounding(self, rounded: RoundedFlat) -> None:
         said = (
-            f"Whole numbers with 1 as {self.state.whole_numbers}: {rounded.different} different values are left of the flat, they "
-            f"correct {100 * rounded.corrected:.4g} % of its structure and make an error of {100 * rounded.error:.2g} % in every "
+            f"Whole numbers with 1 as {self.state.whole_numbers}: {_values(rounded.different)} left of the flat, "
+            f"which correct {100 * rounded.corrected:.4g} % of its structure and make an error of {100 * rounded.error:.2g} % in every "
             f"pixel (at most {100 * rounded.largest:.2g} %)."
         )
         if rounded.corrected < 0.99:
             self._rounding_note.warn(said, "Fractions have to be preserved.")
         else:
             self._rounding_note.say(said)
+
+
+def _values(count: int) -> str:
+    return "1 value is" if count == 1 else f"{count} different values are"

@@ -111,9 +111,12 @@ def test_saturation_and_weak_light_are_said(panel: FlatPanel) -> None:
     weak = FlatPanel(*frames(rate=300.0))
     assert weak._warning.warning
     assert "weakly exposed" in weak._warning.text
-    full = FlatPanel(*frames(Camera(shape=(64, 64), full_well=40_000.0), rate=50_000.0))
-    assert full._warning.warning
-    assert "satura" in full._warning.text
+    small = Camera(shape=(64, 64), full_well=40_000.0)
+    near = FlatPanel(*frames(small, rate=62_000.0))
+    assert near._warning.warning
+    assert "satura" in near._warning.text
+    full = FlatPanel(*frames(small, rate=75_000.0))
+    assert "saturated" in full.errors.text
 
 
 def test_without_flat_darks(stacks: tuple[xr.DataArray, xr.DataArray]) -> None:
