@@ -94,7 +94,7 @@ def diagnose(
     jackknife over tiles (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 11), or from what the
     same test finds where nothing can be.
 
-    How strong a fault has to be, and how rarely a clean session raises an alarm (below 1 %), is measured on simulated
+    How strong a fault has to be, and how rarely a clean session raises an alarm (none of 420 did), is measured on simulated
     sessions: ``tests/benchmarks/diagnosis.md``.
 
     Examples
