@@ -26,6 +26,7 @@ from calibkit.panels import (
     DarkPanel,
     FlatPanel,
     HotPixelsPanel,
+    NoisePanel,
     NumbersPanel,
     SessionPanel,
     SignalChainPanel,
@@ -311,7 +312,24 @@ def make_calibrate(folder: Path) -> Panel:
 
 CALIBRATE = optional(repair=st.booleans(), subtract_dark=st.booleans(), dark_scale=st.sampled_from([None, "exposure"]))
 
+# ---- NoisePanel -----------------------------------------------------------------------------------------------
+
+
+def make_noise(folder: Path) -> Panel:
+    """Three lights with a bias that was saved."""
+    cards = {"EGAIN": 1.5, "RDNOISE": 6.0}
+    bias = calibkit.master_bias(calibkit.open_stack(write_frames(folder, "bias", 4, shape=(192, 192), **cards)))
+    calibkit.save(bias, folder / "master_bias.fits")
+    lights = write_frames(folder, "light", 3, shape=(192, 192), level=1300.0, noise=15.0, EXPTIME=60.0, **cards)
+    return NoisePanel(calibkit.open_stack(lights), bias=calibkit.open_result(folder / "master_bias.fits"))
+
+
+NOISE = optional(
+    hours=st.floats(0.5, 12.0), overhead=st.floats(0.0, 60.0), dithered=st.booleans(), sky=st.none() | st.floats(0.1, 9.0)
+)
+
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {
+    "NoisePanel": (make_noise, NOISE),
     "CalibratePanel": (make_calibrate, CALIBRATE),
     "HotPixelsPanel": (make_hot_pixels, HOT_PIXELS),
     "CombinePanel": (make_combine, COMBINE),

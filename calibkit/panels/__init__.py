@@ -10,6 +10,7 @@ from calibkit.panels.dark import DarkPanel
 from calibkit.panels.flat import FlatPanel
 from calibkit.panels.hot_pixels import HotPixelsPanel
 from calibkit.panels.image_view import ImageView
+from calibkit.panels.noise import NoisePanel
 from calibkit.panels.numbers import NumbersPanel
 from calibkit.panels.session import SessionPanel
 from calibkit.panels.signal_chain import SignalChainPanel
@@ -32,4 +33,5 @@ __all__ = [
     "Workbench",
     "HotPixelsPanel",
     "CalibratePanel",
+    "NoisePanel",
 ]

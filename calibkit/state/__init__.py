@@ -9,6 +9,7 @@ from calibkit.state.combine import CombineState
 from calibkit.state.dark import DarkState
 from calibkit.state.flat import FlatState
 from calibkit.state.hot_pixels import HotPixelsState
+from calibkit.state.noise import NoiseState
 from calibkit.state.numbers import NumbersState
 from calibkit.state.session import SessionState
 from calibkit.state.signal_chain import SignalChainState
@@ -33,4 +34,5 @@ __all__ = [
     "WorkbenchState",
     "HotPixelsState",
     "CalibrateState",
+    "NoiseState",
 ]
