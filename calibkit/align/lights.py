@@ -14,6 +14,7 @@ from calibkit.cfa import pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.errors import MismatchError
 from calibkit.flags import usable
+from calibkit.io.result_file import rows_of
 
 Frames = xr.DataArray | xr.Dataset
 Lights = Frames | Sequence[Frames]
@@ -34,7 +35,7 @@ class Light:
 
     def read(self, y0: int, y1: int) -> Rows:
         """Signal and variance (float32; NaN where it is not known) and flags of rows *y0* to *y1*."""
-        parts = {name: array[y0:y1] for name, array in self.arrays.items()}
+        parts = {name: rows_from(array, y0, y1) for name, array in self.arrays.items()}
         if any(hasattr(part, "dask") for part in parts.values()):
             import dask
 
@@ -56,7 +57,7 @@ class Light:
         height, width = self.shape
         out = np.empty((height, width), np.float32)
         for y0, y1 in self.bands():
-            parts = {n: self.arrays[n][y0:y1] for n in ("signal", "flags") if n in self.arrays}
+            parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
             if any(hasattr(part, "dask") for part in parts.values()):
                 import dask
 
@@ -73,9 +74,10 @@ class Light:
     def strips(self, places: list[tuple[int, int]]) -> list[np.ndarray]:
         """Rows (start, stop) of the signal, NaN where it is not to be used; all computed at once."""
         wanted = [
-            {n: self.arrays[n][y0:y1] for n in ("signal", "flags") if n in self.arrays} for y0, y1 in places
+            {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
+            for y0, y1 in places
         ]
-        if any(hasattr(array, "dask") for array in self.arrays.values()):
+        if any(hasattr(rows, "dask") for part in wanted for rows in part.values()):
             import dask
 
             wanted = dask.compute(wanted, scheduler="synchronous")[0]
@@ -105,6 +107,12 @@ class Light:
         chunks = getattr(self.arrays["signal"], "chunks", None)
         edges = [0, *np.cumsum(chunks[0]).tolist()] if chunks else [*range(0, height, 512), height]
         return itertools.pairwise(edges)
+
+
+def rows_from(array: Any, y0: int, y1: int) -> Any:
+    """Rows of an array: of a result's file at once, of other lazy arrays lazily."""
+    read = rows_of(array)
+    return array[y0:y1] if read is None else read(y0, y1)
 
 
 def lights_of(lights: Lights, what: str) -> list[Light]:

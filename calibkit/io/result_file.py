@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ TABLE, COLUMN = "CALIBKIT", "json"
 FORMAT = 1
 #: FITS allows no more.
 _MOST_AXES = 999
+
+#: dask array name → the image behind it, for as long as the array lives.
+_IMAGES: weakref.WeakValueDictionary[str, _Image] = weakref.WeakValueDictionary()
 
 #: Type of the numbers → (BITPIX, BZERO).
 _STORED = {
@@ -294,7 +300,19 @@ def _lazy(image: _Image, period: int) -> Any:
     place = (lambda c: (c,)) if lead else (lambda c: ())
     graph = {(name, *place(c), j, 0): (_read, image, c, edges[j], edges[j + 1]) for c, j in keys}
     chunks = (*((1,) * n for n in lead), tuple(np.diff(edges).tolist()), (width,))
+    _IMAGES[name] = image
     return da.Array(graph, name, chunks, dtype=image.dtype)
+
+
+def rows_of(array: Any) -> Callable[[int, int], np.ndarray] | None:
+    """What reads any rows of a 2-D image of a result that was opened lazily; None for every other array.
+
+    A slice of a dask array reads the whole chunk that it lies in.
+    """
+    image = _IMAGES.get(getattr(array, "name", ""))
+    if image is None or image.shape != array.shape or len(image.shape) != 2:
+        return None
+    return partial(image.read, 0)
 
 
 def _read(image: _Image, plane: int, y0: int, y1: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,3 +333,20 @@ def test_what_cannot_work_is_refused() -> None:
         ck.resample(bayer[0], lost)
     with pytest.raises(MismatchError, match="none of the lights"):
         ck.stack_lights(bayer, Transforms((lost,) * 3, 0, "similarity", SHAPE, (0, 0)))
+
+
+def test_rows_of_saved_lights_are_read_directly(tmp_path: Path) -> None:
+    """Only the rows that a band needs, not the chunks that they lie in; and with the same result."""
+    from calibkit.io.result_file import rows_of
+
+    lights = noisy(3, "RGGB", SMALL)
+    for i, one in enumerate(lights):
+        ck.save(one.assign_attrs(provenance=[]), tmp_path / f"{i}.fits")
+    saved = [ck.open_result(tmp_path / f"{i}.fits") for i in range(3)]
+    read = rows_of(saved[1].signal.data)
+    assert read is not None
+    np.testing.assert_array_equal(read(31, 40), lights[1].signal[31:40])
+    assert rows_of(saved[1].signal.data[5:]) is None
+    one, two = (ck.stack_lights(kind, transforms_of(*SMALL[:3])) for kind in (lights, saved))
+    np.testing.assert_array_equal(one.signal, two.signal)
+    np.testing.assert_array_equal(one.flags, two.flags)
