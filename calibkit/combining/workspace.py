@@ -8,7 +8,7 @@ from calibkit.combining.plan import Plan
 from calibkit.memory import CACHE_LINE, aligned_empty
 
 #: Bytes of samples in a chunk: a part of the second-level cache.
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 1024 * 1024
 #: Bytes of samples that are sorted at a time: a part of the first-level cache.
 BLOCK_BYTES = 24 * 1024
 
@@ -20,7 +20,7 @@ class Workspace:
         from calibkit.kernels.sorting import network
 
         n, size = plan.n_frames, dtype.itemsize
-        chunk = max(256, min(CHUNK_BYTES // (n * size), 16384) // 64 * 64)
+        chunk = max(256, min(CHUNK_BYTES // (n * size), 32768) // 64 * 64)
         #: The averaged sigma wants whole rows, or equal parts of them.
         self.by_row = plan.rejection.name == "averaged_sigma"
         if self.by_row:
