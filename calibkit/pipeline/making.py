@@ -147,7 +147,7 @@ class MasterMaker:
             parts=[part.key for part in parts if part],
             dark_scale=spec.dark_scale,
             combine=self._combine,
-            hot_sigma=self._hot_sigma,
+            hot_sigma=self._hot_limit(spec),
         )
         path = self._path(spec)
         row.path, row.frames = str(path.relative_to(self._store.out)), len(frames)
@@ -189,7 +189,11 @@ class MasterMaker:
         options["temperature_tolerance"] = self._temperature_limit(group)
         if spec.kind == "flat":
             return masters.master_flat(stack, **options)
-        return masters.master_dark(stack, hot_sigma=self._hot_sigma, **options)
+        return masters.master_dark(stack, hot_sigma=self._hot_limit(spec), **options)
+
+    def _hot_limit(self, spec: MasterSpec) -> float | None:
+        """None for halves: their hot pixels are what tells the strength of a dark."""
+        return None if spec.half else self._hot_sigma
 
     def _temperature_limit(self, group: Group) -> float:
         if "temperature" in self._tolerances.ignore:
