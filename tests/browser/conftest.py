@@ -123,14 +123,14 @@ def jupyter(root: Path, home: Path) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
     address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(f"{address}/api", timeout=5):
-                break
-        except OSError:
-            time.sleep(0.1)
     try:
+        for _ in range(600):
+            assert process.poll() is None, log.read_text()[-2000:]
+            try:
+                with urllib.request.urlopen(f"{address}/api", timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.1)
         yield address
     finally:
         process.terminate()
