@@ -14,6 +14,7 @@ from calibkit.defects.from_lights import find_in_lights
 from calibkit.defects.surroundings import (
     TILE,
     Surroundings,
+    in_threads,
     level_of_tiles,
     measure_surroundings,
     standing_out,
@@ -23,6 +24,8 @@ from calibkit.progress import Progress, silent
 
 #: Chance that the frames of a good pixel scatter as much as an unstable one's.
 _UNSTABLE_CHANCE = 1e-6
+#: Rows that are judged at a time.
+_ROWS = 256
 #: Fewer frames than this do not tell an unstable pixel.
 _UNSTABLE_FRAMES = 7
 #: The limit lies below what is asked for by so many times the noise of what is measured.
@@ -175,24 +178,34 @@ def _in_dark(
     dark: xr.Dataset, sigma: float, cold_sigma: float, line_sigma: float, gain: float | None
 ) -> DefectMap:
     around = measure_surroundings(dark)
+    scatter = measure_surroundings(dark, variable="variance") if "variance" in dark else None
     stands = standing_out(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
-    if "n_kept" in dark:  # a mean of fewer frames is noisier, and where frames were rejected it is often off
-        kept = np.asarray(dark["n_kept"].data, np.float32) / dark.attrs.get("n_frames", 1)
-        stands *= np.sqrt(np.minimum(kept, 1))
-    values = np.zeros(stands.shape, fl.FLAG_DTYPE)
-    values[stands > _limit(dark, around, sigma)] |= fl.HOT
-    values[stands < -cold_sigma] |= fl.COLD
+    limit = _limit(scatter, around, sigma)
+    values = np.empty(stands.shape, fl.FLAG_DTYPE)
+
+    def judge(y0: int) -> None:
+        here = slice(y0, y0 + _ROWS)
+        if (
+            "n_kept" in dark
+        ):  # a mean of fewer frames is noisier, and where frames were rejected it is often off
+            kept = np.asarray(dark["n_kept"].data[here], np.float32) / dark.attrs.get("n_frames", 1)
+            stands[here] *= np.sqrt(np.minimum(kept, 1))
+        found = (stands[here] > limit) * np.uint16(fl.HOT) | (stands[here] < -cold_sigma) * np.uint16(fl.COLD)
+        if "flags" in dark:
+            saturated = (np.asarray(dark["flags"].data[here]) & fl.SATURATED) != 0
+            found[saturated] |= fl.HOT | fl.SATURATED  # by thermal charge alone
+        if scatter is not None:
+            found[_unstable(dark, stands[here], around, scatter, gain, y0)] |= fl.UNSTABLE
+        values[here] = found
+
+    in_threads(judge, range(0, stands.shape[0], _ROWS))
     values[_bad_lines(stands, line_sigma)] |= fl.BAD_LINE
-    if "flags" in dark:
-        saturated = (np.asarray(dark["flags"].data) & fl.SATURATED) != 0
-        values[saturated] |= fl.HOT | fl.SATURATED  # by thermal charge alone
-    values[_unstable(dark, stands, gain)] |= fl.UNSTABLE
     return _made(dark, values, stands)
 
 
-def _limit(dark: xr.Dataset, around: Surroundings, sigma: float) -> float:
+def _limit(scatter: Surroundings | None, around: Surroundings, sigma: float) -> float:
     """Measured excess, in sigma, above which the true one is *sigma* in most cases."""
-    noise = measure_surroundings(dark, variable="variance").level if "variance" in dark else np.array(np.nan)
+    noise = np.array(np.nan) if scatter is None else scatter.level
     share = float(np.median(np.sqrt(np.maximum(noise, 0)) / around.sigma))
     return max(sigma - MARGIN * (min(share, 1.0) if share > 0 else 1.0), 0.5 * sigma)
 
@@ -216,24 +229,31 @@ def _pieces(size: int) -> list[tuple[int, int]]:
     return [(start, min(start + TILE, size)) for start in starts]
 
 
-def _unstable(dark: xr.Dataset, stands: np.ndarray, gain: float | None) -> np.ndarray:
-    """Pixels whose frames scatter more than their tile's, photon noise of their own charge allowed for."""
+def _unstable(
+    dark: xr.Dataset,
+    stands: np.ndarray,
+    around: Surroundings,
+    scatter: Surroundings,
+    gain: float | None,
+    y0: int,
+) -> np.ndarray:
+    """Pixels whose frames scatter more than their tile's, photon noise of their own charge allowed for; from row *y0* on."""
     count = int(dark.attrs.get("n_frames", 1))
-    if "variance" not in dark or count < _UNSTABLE_FRAMES:
+    if count < _UNSTABLE_FRAMES:
         return np.zeros(stands.shape, bool)
+    y1 = y0 + stands.shape[0]
     freedom = count - 1
     limit = stats.chi2.isf(_UNSTABLE_CHANCE, freedom) / freedom
-    variance = np.asarray(dark["variance"].data)
-    around = measure_surroundings(dark, variable="variance")
-    expected = level_of_tiles(around, dark)
+    variance = np.asarray(dark["variance"].data[y0:y1])
+    expected = level_of_tiles(scatter, dark, y0, y1)
     unstable = variance > limit * expected
     y, x = np.nonzero(unstable & (stands != 0))
     gain = gain or meta.frame_value(dark, "gain")
     if not gain:
         unstable[y, x] = False  # more charge, more noise: how much is not known
         return unstable
-    normal = level_of_tiles(measure_surroundings(dark), dark)[y, x]
-    photons = np.maximum(np.asarray(dark["signal"].data)[y, x] - normal, 0) / gain / count
+    normal = level_of_tiles(around, dark, y0, y1)[y, x]
+    photons = np.maximum(np.asarray(dark["signal"].data[y0:y1])[y, x] - normal, 0) / gain / count
     unstable[y, x] = variance[y, x] > limit * (expected[y, x] + photons)
     return unstable
 
@@ -241,14 +261,19 @@ def _unstable(dark: xr.Dataset, stands: np.ndarray, gain: float | None) -> np.nd
 def _in_flat(flat: xr.Dataset, response: float) -> DefectMap:
     around = measure_surroundings(flat)
     stands = standing_out(flat, around, least=_FLAT_SIGMA)
-    normal = level_of_tiles(around, flat)
-    signal = np.asarray(flat["signal"].data)
     values = np.zeros(stands.shape, fl.FLAG_DTYPE)
-    excess = np.divide(signal - normal, normal, out=np.zeros_like(signal), where=normal > 0)
-    values[(stands < -_FLAT_SIGMA) & (excess < -response)] |= fl.COLD
-    values[(stands > _FLAT_SIGMA) & (excess > response)] |= fl.BAD_FLAT
-    if flat.attrs.get("units") == "1" and "flags" in flat:
-        values |= np.asarray(flat["flags"].data) & np.uint16(fl.BAD_FLAT)
+
+    def judge(y0: int) -> None:
+        here = slice(y0, y0 + _ROWS)
+        normal = level_of_tiles(around, flat, y0, min(y0 + _ROWS, stands.shape[0]))
+        signal = np.asarray(flat["signal"].data[here])
+        excess = np.divide(signal - normal, normal, out=np.zeros_like(signal), where=normal > 0)
+        values[here][(stands[here] < -_FLAT_SIGMA) & (excess < -response)] |= fl.COLD
+        values[here][(stands[here] > _FLAT_SIGMA) & (excess > response)] |= fl.BAD_FLAT
+        if flat.attrs.get("units") == "1" and "flags" in flat:
+            values[here] |= np.asarray(flat["flags"].data[here]) & np.uint16(fl.BAD_FLAT)
+
+    in_threads(judge, range(0, stands.shape[0], _ROWS))
     return _made(flat, values, stands)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +14,7 @@ from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
 from calibkit.flags import NO_DATA
-from calibkit.memory import band_rows
+from calibkit.memory import band_rows, worker_count
 
 #: Rows and columns of the tiles in which level and noise are measured, about.
 TILE = 64
@@ -45,9 +47,12 @@ def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surr
     rows, columns = (_starts(size, t, p) for size, t, p in zip(data.shape, tile, cell.shape, strict=True))
     level = np.full((len(channels), rows.size, columns.size), np.nan)
     sigma = np.full_like(level, np.nan)
-    for i, y0 in enumerate(rows.tolist()):
-        band = np.ascontiguousarray(data[y0 : y0 + tile[0]], np.float32)
+
+    def measure(i: int) -> None:
+        band = np.ascontiguousarray(data[rows[i] : rows[i] + tile[0]], np.float32)
         tile_statistics(band, cell, columns, tile[1], _CLIP, level[:, i], sigma[:, i])
+
+    in_threads(measure, range(rows.size))
     for c in range(len(channels)):
         level[c], sigma[c] = _filled(level[c]), _filled(sigma[c])
         # Noise varies slowly; a median over tiles takes the scatter out of its estimate.
@@ -92,8 +97,9 @@ def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np
         np.pad(grid, ((0, 0), (0, 1), (0, 1)), mode="edge") for grid in (around.level, around.sigma)
     )
     out = np.empty((height, width), np.float32)
-    step = max(band_rows(height, width, bytes_per_pixel=16), 4 * halo)
-    for y0 in range(0, height, step):
+    step = max(band_rows(height, width, bytes_per_pixel=16 * worker_count()), 4 * halo)
+
+    def compare(y0: int) -> None:
         y1 = min(y0 + step, height)
         above, below = max(0, y0 - halo), min(height, y1 + halo)
         signal = np.array(frame["signal"].data[above:below], np.float32)
@@ -113,7 +119,16 @@ def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np
             above,
             out[y0:y1],
         )
+
+    in_threads(compare, range(0, height, step))
     return out
+
+
+def in_threads(work: Callable[[int], None], numbers: Iterable[int]) -> None:
+    """``work(number)`` for every number, on all processors: kernels let go of the interpreter."""
+    with ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-defects") as pool:
+        for _ in pool.map(work, numbers):
+            pass
 
 
 def _starts(size: int, tile: int, period: int) -> np.ndarray:
@@ -142,16 +157,18 @@ def _filled(grid: np.ndarray) -> np.ndarray:
     return grid[tuple(nearest)]
 
 
-def level_of_tiles(around: Surroundings, frame: xr.Dataset) -> np.ndarray:
-    """The level of the nearest tile on every pixel, float32 (y, x)."""
+def level_of_tiles(around: Surroundings, frame: xr.Dataset, y0: int, y1: int) -> np.ndarray:
+    """The level of the nearest tile on every pixel of rows *y0* to *y1*, float32 (y, x)."""
     cell, _ = channel_index(frame)
+    cell = np.roll(cell, -y0, axis=0)
     shape = frame["signal"].shape
     down, across = (
         np.abs(np.arange(size)[:, None] - (starts + (t - 1) / 2)).argmin(axis=1)
         for size, starts, t in zip(shape, (around.rows, around.columns), around.tile, strict=True)
     )
     py, px = cell.shape
-    out = np.empty(shape, np.float32)
+    down = down[y0:y1]
+    out = np.empty((y1 - y0, shape[1]), np.float32)
     for a, b in np.ndindex(py, px):
         out[a::py, b::px] = around.level[cell[a, b]][np.ix_(down[a::py], across[b::px])]
     return out
