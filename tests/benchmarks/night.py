@@ -13,7 +13,7 @@ from calibkit.simulate.session import FrameSet, write_session
 from calibkit.simulate.sky import Lamp, Sky
 
 #: Rows and columns of 24 Mpx, and of a frame that only shows that it works.
-FULL, SMALL = (4000, 6000), (640, 960)
+FULL, SMALL = (4000, 6000), (1280, 1920)
 #: From one light to the next: rows, columns, degrees.
 STEP = (5.3, -8.7, 0.11)
 #: Full width at half maximum of the stars, pixels.
