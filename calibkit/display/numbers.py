@@ -94,7 +94,7 @@ def shades(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> shades([[0.0, 1.0, 2.0, 100.0]]).argmax()
+    >>> int(shades([[0.0, 1.0, 2.0, 100.0]]).argmax())
     3
     """
     values = np.asarray(values, np.float64)
@@ -120,8 +120,8 @@ def log_shades(values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> log_shades([[1.0, 1.0, 10.0, 100.0]]).tolist()
-    [[85, 85, 170, 255]]
+    >>> log_shades([[1.0, 1.0, 1.0, 10.0, 100.0]]).tolist()
+    [[85, 85, 85, 170, 255]]
     """
     values = np.asarray(values, np.float64)
     low = max(float(np.median(values)) / 10, 1e-12)

@@ -49,9 +49,9 @@ class NumbersPanel(Panel):
 
     Examples
     --------
-    >>> panel = NumbersPanel(rows=3, columns=4, centre=(39, 23))
-    >>> panel.result.values.tolist()
-    [[8738, 15163, 23901, 17219], [14649, 36237, 50115, 39064], [18761, 44718, 56797, 51400]]
+    >>> panel = NumbersPanel(rows=5, columns=6, centre=(39, 23))
+    >>> panel.result.values[-1].tolist()
+    [7967, 18761, 44718, 56797, 51400, 29298]
     """
 
     def __init__(self, image: Image | FrameView | None = None, **settings: Any) -> None:
