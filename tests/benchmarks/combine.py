@@ -82,12 +82,17 @@ def _calibkit(peer: str, task: str, paths: list[Path]):
     options = TASKS[task][0]
     stack = calibkit.open_stack(paths)
 
-    def work(frames: object = stack) -> None:
+    def work(frames: object = stack, folder: Path = paths[0].parent) -> None:
         result = calibkit.combine(frames, **options)
         if peer == "calibkit, saved":
-            calibkit.save(result, paths[0].parent / "calibkit.fits", overwrite=True)
+            calibkit.save(result, folder / "calibkit.fits", overwrite=True)
 
-    return work, lambda: work(stack[:, :8, :64].compute())
+    def warm_up() -> None:  # with files, so that the kernels of reading are loaded, too
+        with tempfile.TemporaryDirectory() as folder:
+            write_frames(Path(folder), 9, 8, 64)
+            work(calibkit.open_stack(sorted(Path(folder).glob("*.fit"))), Path(folder))
+
+    return work, warm_up
 
 
 def _ccdproc(peer: str, task: str, paths: list[Path]):
