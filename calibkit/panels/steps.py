@@ -19,6 +19,7 @@ from calibkit.panels.compare import ComparePanel
 from calibkit.panels.dark import DarkPanel
 from calibkit.panels.flat import FlatPanel
 from calibkit.panels.hot_pixels import HotPixelsPanel
+from calibkit.panels.noise import NoisePanel
 from calibkit.panels.numbers import NumbersPanel
 from calibkit.panels.session import SessionPanel
 from calibkit.panels.signal_chain import SignalChainPanel
@@ -72,6 +73,12 @@ def _hot_pixels(material: Material, _number: int, progress: Progress) -> dict[st
     if found["darks"] is None:
         found["darks"] = _frames(material, "dark")
     return found
+
+
+def _noise(material: Material, _number: int, progress: Progress) -> dict[str, Any]:
+    pairs = {"flats": material.frames("flat"), "biases": material.frames("bias")}
+    both = all(frames is not None for frames in pairs.values())
+    return {"lights": _frames(material, "light"), **material.masters(progress), **(pairs if both else {})}
 
 
 STEPS = {
@@ -141,6 +148,12 @@ STEPS = {
                 **material.masters(progress),
             },
             one_light=True,
+        ),
+        Step(
+            "noise",
+            NoisePanel,
+            "Where the noise of the lights comes from, and what longer exposures and more frames buy.",
+            _noise,
         ),
         Step(
             "compare",

@@ -24,7 +24,7 @@ from calibkit.state.base import State
 #: The steps in the order of the lecture.
 STEPS = (
     *("session", "numbers", "signal chain", "bias", "dark", "flat", "combine", "hot pixels", "calibrate"),
-    *("compare", "channels", "stack", "brightness"),
+    *("noise", "compare", "channels", "stack", "brightness"),
 )
 
 T = TypeVar("T", bound=Section)
