@@ -86,6 +86,7 @@ class Workbench(Panel):
         self.state.observe(self._step_changed, "step")
         self.state.observe(self._lights_changed, ["lights", "light", "out"])
         bar = row(*self._buttons.values()).add_class("calibkit-steps")
+        bar.layout.grid_gap = "4px 2px"  # all fit into one line of 1280 pixels
         self.assemble(bar, row(self._lights, self._light), self._says, self._body, self._writing())
         self._open_step()
 
