@@ -20,6 +20,8 @@ _LARGE = 8_000_000
 _FWHM = math.sqrt(8 * math.log(2))
 #: Frames that are measured at a time: each is held as a whole, 4 bytes a pixel and as much again while it is searched.
 _AT_ONCE = 2
+#: With fewer stars than this in a colour, the others are searched, too.
+_ENOUGH = 20
 #: Tile of the background in binned pixels.
 _TILE = 64
 
@@ -85,7 +87,8 @@ def find_stars(
     Notes
     -----
     The mean of the commonest colour in blocks of the pattern is searched with SEP [1]_, the library form of Source
-    Extractor [2]_; nothing is interpolated. An elliptical Gaussian on a level is then fitted by least squares to the
+    Extractor [2]_; nothing is interpolated. Where it shows few stars, as green does behind an Hα filter, the other
+    colours are searched, and the one with most is taken. An elliptical Gaussian on a level is then fitted by least squares to the
     samples of that colour at their own places, so that the pattern does not pull on the stars. Stars with a
     saturated or bad pixel near them, and those that are much wider or narrower than most, are left out.
 
@@ -119,20 +122,33 @@ def find_stars(
     return stars
 
 
-def star_colour(pattern: Pattern) -> str:
-    """The letter that is commonest in the pattern: green of Bayer and X-Trans cells."""
+def star_colours(pattern: Pattern) -> list[str]:
+    """The letters of the pattern, the commonest first: green of Bayer and X-Trans cells."""
     letters = pattern.label_letters.ravel().tolist()
-    return max(pattern.colours, key=lambda c: (letters.count(c), c in "GW", c == "L"))
+    return sorted(pattern.colours, key=lambda c: (letters.count(c), c in "GW", c == "L"), reverse=True)
 
 
 def _stars_of(light: Light, threshold: float, most: int) -> Stars:
+    """Stars in the commonest colour; where that is dark, as green is behind an Hα filter, in the one with most."""
+    pattern = pattern_of(light.labelled)
+    signal = light.whole()
+    best: Stars | None = None
+    for colour in star_colours(pattern):
+        found = _stars_in(light, signal, pattern, colour, threshold, most)
+        if best is None or len(found) > len(best):
+            best = found
+        if len(best) >= _ENOUGH:
+            break
+    return best
+
+
+def _stars_in(
+    light: Light, signal: np.ndarray, pattern: Pattern, colour: str, threshold: float, most: int
+) -> Stars:
     from calibkit.kernels import stars as kernels
 
-    pattern = pattern_of(light.labelled)
-    colour = star_colour(pattern)
     top, left = place_of(light.labelled)
     use = np.roll(pattern.label_letters == colour, (-top, -left), (0, 1))
-    signal = light.whole()
     block = _block(pattern, signal.size)
     plane = np.empty((signal.shape[0] // block, signal.shape[1] // block), np.float32)
     kernels.bin_colour(signal, use, block, plane)

@@ -121,6 +121,17 @@ def test_places_of_stars_agree_with_the_truth() -> None:
     assert np.abs(rest.mean(axis=1)).max() < 0.02
 
 
+def test_stars_behind_a_red_filter_are_found_where_there_is_light() -> None:
+    camera = Camera(pattern="RGGB", **CAMERA)
+    sky = Sky(background=20.0, n_stars=90, star_flux=3e5, fwhm=3.0, drift=(2.3, -3.7))
+    stack = simulate_stack(camera, 2, exposure=60.0, sky=sky, filter="Ha", seed=4)
+    frames = ck.calibrate(stack, bias=ck.constant_bias(stack, 300.0))
+    stars = ck.find_stars(frames)
+    assert [each.colour for each in stars] == ["R", "R"]
+    transforms = ck.register(frames, stars=stars, reference=0)
+    assert deviation(transforms[1].matrix, sky, 1, 0) < 0.1
+
+
 def test_bad_and_saturated_pixels_do_not_pull() -> None:
     stack = lights(count=2)
     broken = stack.copy(deep=True)
