@@ -1,37 +1,43 @@
-"""Panels for the notebook: every step as something to take hold of."""
+"""Panels for the notebook: every step as something to take hold of.
 
-from calibkit.panels.bias import BiasPanel
-from calibkit.panels.brightness import BrightnessPanel
-from calibkit.panels.calibrate import CalibratePanel
-from calibkit.panels.channels import ChannelsPanel
-from calibkit.panels.combine import CombinePanel
-from calibkit.panels.compare import ComparePanel
-from calibkit.panels.dark import DarkPanel
-from calibkit.panels.flat import FlatPanel
-from calibkit.panels.hot_pixels import HotPixelsPanel
-from calibkit.panels.image_view import ImageView
-from calibkit.panels.noise import NoisePanel
-from calibkit.panels.numbers import NumbersPanel
-from calibkit.panels.session import SessionPanel
-from calibkit.panels.signal_chain import SignalChainPanel
-from calibkit.panels.stack import StackPanel
-from calibkit.panels.workbench import Workbench
+A panel is loaded when it is first used: nobody waits for the others.
+"""
 
-__all__ = [
-    "FlatPanel",
-    "DarkPanel",
-    "BiasPanel",
-    "BrightnessPanel",
-    "ChannelsPanel",
-    "ComparePanel",
-    "ImageView",
-    "NumbersPanel",
-    "SignalChainPanel",
-    "StackPanel",
-    "SessionPanel",
-    "CombinePanel",
-    "Workbench",
-    "HotPixelsPanel",
-    "CalibratePanel",
-    "NoisePanel",
-]
+from __future__ import annotations
+
+import importlib
+
+#: panel → its module, in the lecture's order.
+_HOME = {
+    "NumbersPanel": "numbers",
+    "SignalChainPanel": "signal_chain",
+    "BiasPanel": "bias",
+    "DarkPanel": "dark",
+    "FlatPanel": "flat",
+    "CombinePanel": "combine",
+    "HotPixelsPanel": "hot_pixels",
+    "CalibratePanel": "calibrate",
+    "NoisePanel": "noise",
+    "ComparePanel": "compare",
+    "BrightnessPanel": "brightness",
+    "ChannelsPanel": "channels",
+    "StackPanel": "stack",
+    "SessionPanel": "session",
+    "Workbench": "workbench",
+    "ImageView": "image_view",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,38 +1,41 @@
-"""Settings of the panels: checked traits, no widgets."""
+"""Settings of the panels: checked traits, no widgets. A panel's settings are loaded when they are first used."""
 
-from calibkit.state.base import State
-from calibkit.state.bias import BiasState
-from calibkit.state.brightness import BrightnessState
-from calibkit.state.calibrate import CalibrateState
-from calibkit.state.channels import ChannelsState
-from calibkit.state.combine import CombineState
-from calibkit.state.dark import DarkState
-from calibkit.state.flat import FlatState
-from calibkit.state.hot_pixels import HotPixelsState
-from calibkit.state.noise import NoiseState
-from calibkit.state.numbers import NumbersState
-from calibkit.state.session import SessionState
-from calibkit.state.signal_chain import SignalChainState
-from calibkit.state.stack import StackState
-from calibkit.state.view import CompareState, ViewState
-from calibkit.state.workbench import WorkbenchState
+from __future__ import annotations
 
-__all__ = [
-    "FlatState",
-    "DarkState",
-    "BiasState",
-    "BrightnessState",
-    "ChannelsState",
-    "CompareState",
-    "NumbersState",
-    "SignalChainState",
-    "State",
-    "ViewState",
-    "StackState",
-    "SessionState",
-    "CombineState",
-    "WorkbenchState",
-    "HotPixelsState",
-    "CalibrateState",
-    "NoiseState",
-]
+import importlib
+
+#: settings → their module, in the lecture's order.
+_HOME = {
+    "NumbersState": "numbers",
+    "SignalChainState": "signal_chain",
+    "BiasState": "bias",
+    "DarkState": "dark",
+    "FlatState": "flat",
+    "CombineState": "combine",
+    "HotPixelsState": "hot_pixels",
+    "CalibrateState": "calibrate",
+    "NoiseState": "noise",
+    "CompareState": "view",
+    "BrightnessState": "brightness",
+    "ChannelsState": "channels",
+    "StackState": "stack",
+    "SessionState": "session",
+    "WorkbenchState": "workbench",
+    "ViewState": "view",
+    "State": "base",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
