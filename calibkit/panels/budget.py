@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FactorRange
+from bokeh.models import CategoricalTickFormatter, ColumnDataSource, FactorRange
 
 from calibkit.ledger import NoiseLedger
-from calibkit.ledger.book import IN_WORDS, SOURCES
+from calibkit.ledger.book import SOURCES
 from calibkit.panels.plots import fill, plot
 
 #: Colours of the sources: warm for what is new in every frame, cool for what is common, grey for the pattern.
@@ -19,6 +19,13 @@ COLOURS = dict(
         strict=True,
     )
 )
+#: What a source is called where there is little room.
+SHORT = {name: name for name in SOURCES} | {
+    "quantisation": "rounding",
+    "sky": "photons of the sky",
+    "object": "photons of the object",
+    "pattern": "pattern of the sensor",
+}
 _STEPS = {
     "raw": "raw",
     "bias": "− bias",
@@ -42,9 +49,10 @@ class Budget:
             "Where the noise comes from", "after the step", "variance (ADU²)", height=height,
             x_range=FactorRange(factors=list(_STEPS.values())),
         )  # fmt: skip
+        self.figure.xaxis.formatter = CategoricalTickFormatter()
         self.figure.vbar_stack(
             list(SOURCES), x="step", width=0.75, source=self._bars, color=[COLOURS[name] for name in SOURCES],
-            line_color=None, legend_label=[IN_WORDS[name] for name in SOURCES],
+            line_color=None, legend_label=[SHORT[name] for name in SOURCES],
         )  # fmt: skip
         self.figure.scatter(
             "step", "measured", source=self._points, marker="diamond", size=13, fill_color="#ffffff",

@@ -35,6 +35,8 @@ from calibkit.state.combine import LIMITS, USUAL_LIMITS, CombineState
 _PIXELS, _SAMPLES = 250_000, 5_000_000
 #: A slider rests when it did not move for so long.
 _REST_SECONDS = 0.25
+#: A point that is not drawn, so that the legend has its mark.
+_NOWHERE = {"frame": [np.nan], "value": [np.nan]}
 #: Settings that change what `combine` does.
 _WORK = ("method", "reject", "low", "high", "frames", "normalise", "weights")
 
@@ -503,7 +505,8 @@ class CombinePanel(Panel):
         found = pixel_samples(row_of_it, y, x, levels=first_levels(self._levels, count), **options)
         for name, side in (("kept", 0), ("low", -1), ("high", 1)):
             here = np.flatnonzero(found.side.values == side)
-            fill(self._values[name], {"frame": here, "value": found.normalised.values[here]})
+            columns = {"frame": here, "value": found.normalised.values[here]}
+            fill(self._values[name], columns if here.size else _NOWHERE)
         level = found.attrs["result"]
         fill(self._mean_line, {"x": [-0.5, count - 0.5], "y": [level, level]})
         out = int((found.side != 0).sum())

@@ -10,16 +10,15 @@ import ipywidgets
 import numpy as np
 import xarray as xr
 from bokeh.layouts import row as beside
-from bokeh.models import ColumnDataSource, LabelSet, Range1d, Span
+from bokeh.models import ColumnDataSource, Span
 
 from calibkit.cfa import pattern_of
 from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
 from calibkit.ledger import ExposurePlan, NoiseLedger, noise_ledger, plan_exposures
-from calibkit.ledger.book import IN_WORDS
 from calibkit.ledger.rates import light_rates, profile_rates, shown_channel
 from calibkit.ledger.squares import root_sum_path
 from calibkit.panels.base import Panel
-from calibkit.panels.budget import COLOURS, Budget
+from calibkit.panels.budget import COLOURS, SHORT, Budget
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.inputs import load_lines, with_imports
@@ -235,17 +234,12 @@ class NoisePanel(Panel):
             {
                 "x0": corners[:-1, 0], "y0": corners[:-1, 1], "x1": corners[1:, 0], "y1": corners[1:, 1],
                 "colour": [COLOURS[name] for name, _ in parts],
-                "text": [f"{IN_WORDS[n]}: {s:.3g} {units}" for (n, _), s in zip(parts, sigmas, strict=True)],
-                "x": (corners[:-1, 0] + corners[1:, 0]) / 2,
-                "y": (corners[:-1, 1] + corners[1:, 1]) / 2,
+                "text": [f"{SHORT[n]} {s:.3g} {units}" for (n, _), s in zip(parts, sigmas, strict=True)],
             },
         )  # fmt: skip
         end = corners[-1]
         fill(self._root, {"x": [0.0, float(end[0])], "y": [0.0, float(end[1])]})
         total = float(np.hypot(*end))
-        reach = 1.15 * total
-        self._squares.x_range.update(start=-0.1 * reach, end=1.6 * reach)
-        self._squares.y_range.update(start=-0.12 * reach, end=1.0 * reach)
         self._squares.title.text = f"√(A² + B² + C² + …) = {total:.4g} {units} in one pixel, {_AFTER[step]}"
         self._squares.xaxis.axis_label = self._squares.yaxis.axis_label = f"noise ({units})"
         limit = ledger.limits[channel]
@@ -303,22 +297,28 @@ class NoisePanel(Panel):
         )
 
     def _make_plots(self) -> None:
-        self.budget = Budget()
-        legs = {name: [] for name in ("x0", "y0", "x1", "y1", "colour", "text", "x", "y")}
+        self.budget = Budget(height=400)
+        legs = {name: [] for name in ("x0", "y0", "x1", "y1", "colour", "text")}
         self._legs, self._root = ColumnDataSource(legs), source(x=None, y=None)
+        # Ranges that follow the data keep one scale in both directions, so that right angles look right.
         self._squares = plot(
-            "√(A² + B² + C² + …)", "noise (ADU)", "noise (ADU)", height=330, match_aspect=True,
-            x_range=Range1d(0, 1), y_range=Range1d(0, 1),
-        )  # fmt: skip
-        self._squares.segment("x0", "y0", "x1", "y1", source=self._legs, line_color="colour", line_width=6)
-        self._squares.line(
-            "x", "y", source=self._root, line_color="#808080", line_width=3, line_dash="dashed"
+            "√(A² + B² + C² + …)", "noise (ADU)", "noise (ADU)", height=400, match_aspect=True
         )
-        labels = LabelSet(
-            x="x", y="y", text="text", source=self._legs, x_offset=8, y_offset=-4, text_font_size="12px",
-            background_fill_color="#ffffff", background_fill_alpha=0.75, text_color="#000000",
-        )  # fmt: skip
-        self._squares.add_layout(labels)
+        self._squares.segment(
+            "x0", "y0", "x1", "y1", source=self._legs, line_color="colour", line_width=6, legend_field="text"
+        )
+        self._squares.line(
+            "x",
+            "y",
+            source=self._root,
+            line_color="#808080",
+            line_width=3,
+            line_dash="dashed",
+            legend_label="all together",
+        )
+        legend_below(self._squares)
+        self._squares.legend[0].ncols = 2
+        self._squares.legend[0].label_text_font_size = "11px"
         self.figure = FigureWidget(
             beside(self.budget.figure, self._squares, sizing_mode="stretch_width"),
             label="noise by source, and the sum of squares",
@@ -357,8 +357,8 @@ class NoisePanel(Panel):
         )
         made.add_layout(self._limit_line)
         made.line(
-            [],
-            [],
+            [np.nan],
+            [np.nan],
             color=GREEN,
             line_dash="dashed",
             line_width=2,
@@ -420,7 +420,7 @@ class NoisePanel(Panel):
         value = getattr(self.state, name)
         made = ipywidgets.Text(
             value="" if value is None else f"{value:g}", placeholder="measured", description=html.escape(text),
-            style={"description_width": "initial"}, layout={"width": "15em"}, continuous_update=False,
+            style={"description_width": "initial"}, layout={"width": "18em"}, continuous_update=False,
         )  # fmt: skip
 
         def typed(change: Any) -> None:
