@@ -51,6 +51,9 @@ class Reach:
     def __bool__(self) -> bool:
         return self.can
 
+    def __str__(self) -> str:
+        return self.message
+
 
 def can_reject(
     reject: str, n: int, low: float | None = None, high: float | None = None, *, keep: int | None = None

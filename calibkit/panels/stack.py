@@ -110,6 +110,7 @@ class StackPanel(Panel):
         state.observe(lambda _change: self._show_quality(), ["left_out", "judge"])
         state.observe(lambda _change: self._show_frame(), "frame")
         self._show_quality()
+        self.measure()  # empty plots would tell nobody anything
 
     # ---- code and result ------------------------------------------------------------------------------------------
 

@@ -12,8 +12,23 @@ from tests.browser.conftest import CLOSE, OPEN_AND_RUN
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 
-#: For each panel on the page, whether any of its canvases holds more than a few colours.
-PICTURES = """() => {
+#: Numbers of the code cells whose output is a widget, and whether it has pictures: the session's panel and the
+#: workbench begin with tables and buttons.
+WIDGETS = """() => {
+  const cells = window.jupyterapp.shell.currentWidget.content.widgets;
+  return cells.map((cell, number) => [number, cell])
+    .filter(([, cell]) => cell.model.type === 'code' && cell.model.outputs.toJSON().some(
+      (output) => output.data && output.data['application/vnd.jupyter.widget-view+json']))
+    .map(([number, cell]) => [number, !/SessionPanel\\(|Workbench\\(/.test(cell.model.sharedModel.getSource())]);
+}"""
+#: Goes to a cell as a reader does: those off the screen are not drawn.
+GO_TO = """async (number) => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  notebook.activeCellIndex = number;
+  await notebook.scrollToItem(number, 'start');
+}"""
+#: Of the figures in a cell's output that can be seen, how many there are and how many hold more than a few colours.
+PICTURES = """(number) => {
   const shows = (root) => {
     const inside = [root];
     const canvases = [];
@@ -32,7 +47,9 @@ PICTURES = """() => {
       return colours.size > 20;
     });
   };
-  return [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .calibkit-figure')].map(shows);
+  const cell = window.jupyterapp.shell.currentWidget.content.widgets[number].node;
+  const figures = [...cell.querySelectorAll('.calibkit-figure')].filter((figure) => figure.offsetHeight > 0);
+  return [figures.length, figures.filter(shows).length, cell.querySelectorAll('.calibkit-error').length];
 }"""
 
 
@@ -40,22 +57,19 @@ PICTURES = """() => {
 def test_every_panel_shows_a_picture(path: Path, server: tuple[str, Path], lab_page: Page) -> None:
     copy = server[1] / path.name
     shutil.copy(path, copy)
-    wanted = path.read_text(encoding="utf-8").count("Panel(")
     lab_page.evaluate(OPEN_AND_RUN, copy.name)
     try:
-        # cells off the screen are not drawn: go to each panel's cell as a reader does
-        lab_page.evaluate(
-            """() => {
-              const outer = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer');
-              const cell = [...outer.querySelectorAll('.jp-Cell')].find((c) => c.querySelector('.calibkit-figure'));
-              (cell ?? outer.lastElementChild).scrollIntoView();
-            }"""
-        )
-        lab_page.wait_for_function(
-            f"(wanted) => {{ const found = ({PICTURES})(); return found.length === wanted && found.every(Boolean); }}",
-            arg=wanted,
-            timeout=60_000,
-        )
+        widgets = lab_page.evaluate(WIDGETS)
+        assert widgets, "no panel in it"
+        for number, pictures in widgets:
+            lab_page.evaluate(GO_TO, number)
+            lab_page.wait_for_function(
+                f"([number, pictures]) => {{ const [figures, shown] = ({PICTURES})(number);"
+                " return shown === figures && (figures > 0 || !pictures); }",
+                arg=[number, pictures],
+                timeout=60_000,
+            )
+            assert lab_page.evaluate(PICTURES, number)[2] == 0, "a panel shows an error"
         assert path.stat().st_size < 200_000
     finally:
         lab_page.evaluate(CLOSE)
