@@ -68,7 +68,7 @@ class HotPixelsPanel(Panel):
     --------
     >>> frame = np.random.default_rng(0).normal(100, 5, (64, 64)).astype("f4")
     >>> frame[10, 20] += 500
-    >>> dark = xr.Dataset({"signal": (("y", "x"), frame)}, coords={"y": range(64), "x": range(64)})
+    >>> dark = xr.Dataset({"signal": (("y", "x"), frame)}, {"y": range(64), "x": range(64)}, {"cfa": ""})
     >>> HotPixelsPanel(dark).result
     <DefectMap 64 × 64: 1 hot>
     """
@@ -89,7 +89,7 @@ class HotPixelsPanel(Panel):
         self._dark = (master_dark(darks) if self._stacked else darks).compute()
         self._image = self._dark if light is None else light
         self._found: Outstanding | None = None
-        self._sample = sample_region(self._dark["signal"].assign_attrs(self._dark.attrs)).values
+        self._sample = sample_region(self._dark[["signal"]])["signal"].values
         self._loads = load_lines(**self._inputs())
         super().__init__(state, errors)
         self.view = ImageView(
