@@ -229,21 +229,52 @@ def _lazily(light: xr.Dataset, convert: Callable[..., Planes], method: str, bloc
 
     lead, frames = _frames(light)
     height, width = light.sizes["y"], light.sizes["x"]
-    edges = [0, *np.cumsum(light["signal"].transpose(..., "y", "x").data.chunks[-2]).tolist()]
+    heights = light["signal"].transpose(..., "y", "x").data.chunks[-2]
+    edges = [0, *np.cumsum(heights).tolist()]
     bands = _bands(height, width, method, block, edges)
     step = block if method == "superpixel" else 1
-    work = dask.delayed(convert, pure=True, nout=3)
+    # Neighbouring bands share blocks by name, so that each is calibrated once: slices of whole arrays would be
+    # optimised one by one, and what they come from computed for every one of them.
+    work = dask.delayed(_converted, pure=True, nout=3)
     parts: list[list[list[Any]]] = [[], [], []]
     for arrays in frames:
+        blocks = [
+            da.asarray(array).rechunk((heights, width)).to_delayed(optimize_graph=False)[:, 0].tolist()
+            for array in arrays
+        ]
         rows: list[list[Any]] = [[], [], []]
         for y0, y1, above, below in bands:
-            planes = work(*(array[above:below] for array in arrays), above, y0 - above, y1 - y0)
+            first, end = np.searchsorted(edges, above, "right") - 1, np.searchsorted(edges, below, "left")
+            near = [column[first:end] for column in blocks]
+            start = edges[first]
+            planes = work(convert, near, above - start, below - start, above, y0 - above, y1 - y0)
             shape = (count, (y1 - y0) // step, width // step)
             for row, plane, dtype in zip(rows, planes, _DTYPES, strict=True):
                 row.append(da.from_delayed(plane, shape, dtype))
         for part, row in zip(parts, rows, strict=True):
             part.append(da.concatenate(row, axis=1))
     return tuple(da.stack(part).reshape(*lead, *part[0].shape) for part in parts)
+
+
+def _converted(
+    convert: Callable[..., Planes],
+    blocks: list[list[np.ndarray]],
+    start: int,
+    stop: int,
+    first: int,
+    top: int,
+    rows: int,
+) -> Planes:
+    """`convert` on rows ``start:stop`` of the blocks of signal, variance and flags laid one below the other."""
+    return convert(*(_rows_of(column, start, stop) for column in blocks), first, top, rows)
+
+
+def _rows_of(blocks: list[np.ndarray], start: int, stop: int) -> np.ndarray:
+    parts = []
+    for block in blocks:
+        parts.append(block[max(start, 0) : max(stop, 0)])
+        start, stop = start - block.shape[0], stop - block.shape[0]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _labelled(
