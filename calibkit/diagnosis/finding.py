@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -221,22 +221,25 @@ class Diagnosis:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        heads = ("verdict", "test", "frames", "measured", "cause", "what to do")
-        rows = []
-        for verdict in VERDICTS:
-            for finding in self.of(verdict):
-                cells = (
-                    verdict,
-                    finding.name,
-                    finding.where,
-                    finding.measured,
-                    finding.cause,
-                    finding.advice,
-                )
-                rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-        head = "".join(f"<th>{title}</th>" for title in heads)
         title = f"{self.subject}: {self._counts() or 'nothing was tested.'}"
-        return (
-            f"<div><p><b>{escape(title)}</b></p><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table></div>"
+        parts = [
+            _table_html([finding for verdict in VERDICTS if verdict != OK for finding in self.of(verdict)])
+        ]
+        if good := self.of(OK):  # what is well is there for those who want to know, and in nobody's way
+            words = f"{len(good)} test{'s' if len(good) > 1 else ''} with nothing wrong"
+            parts.append(f"<details><summary>{words}</summary>{_table_html(good)}</details>")
+        return f"<div><p><b>{escape(title)}</b></p>{''.join(parts)}</div>"
+
+
+def _table_html(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    heads = ("verdict", "test", "frames", "measured", "cause", "what to do")
+    rows = []
+    for each in findings:
+        cells = (each.verdict, each.name, each.where, each.measured, each.cause, each.advice)
+        rows.append(
+            "<tr>" + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in cells) + "</tr>"
         )
+    head = "".join(f'<th style="text-align:left">{title}</th>' for title in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

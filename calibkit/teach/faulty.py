@@ -223,7 +223,7 @@ def _bias_twice(night: Path) -> xr.Dataset:
 
 
 def _cannot_reject(night: Path) -> xr.Dataset:
-    return _calibrate(night, reject="sigma")
+    return _calibrate(night, reject="mean_sigma")
 
 
 FAULTS: dict[str, Fault] = {
@@ -285,8 +285,8 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault(
             "too few to reject",
-            "Look at the master dark for streaks and dots that are in one of its frames only. Then read in "
-            "result.attrs['provenance'] how it was combined.",
+            "Look at the darks for streaks and dots that are in one of them only. Then count the darks, and ask "
+            "can_reject what 3 σ around the mean can do with so few.",
             "Four darks, and 3 σ around their mean: no value among four can be further off than 1.5 σ, so that "
             "nothing was ever rejected, and every cosmic ray went into the master. Take more, or use the median.",
             _few_darks,

@@ -132,7 +132,7 @@ def test_each_hidden_fault_can_be_found(number: int) -> None:
     frames = _open(case.night)
     step = next(s for s in case.result.attrs["provenance"] if s["step"] == "subtract dark")
     assert step
-    combine = {"reject": "sigma", "method": "mean"} if name == "too few to reject" else None
+    combine = {"reject": "mean_sigma", "method": "mean"} if name == "too few to reject" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibkitWarning)
         found = calibkit.diagnose(

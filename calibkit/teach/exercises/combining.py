@@ -15,7 +15,9 @@ EXERCISES = (
             math.pi / 2,
             within=0.01,
             mistakes={
-                math.sqrt(math.pi / 2): "1.25 is by how much its noise is larger. Noise falls with √N: what of N?",
+                math.sqrt(
+                    math.pi / 2
+                ): "1.25 is by how much its noise is larger. Noise falls with √N: what of N?",
                 2.0: "Nearly. Square √(π/2).",
             },
             hint="Noise falls with √N, so N grows with the square of the ratio.",
