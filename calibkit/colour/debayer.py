@@ -140,6 +140,7 @@ def _converter(method: str, cell: np.ndarray, block: int, count: int) -> Callabl
 
     def convert(signal: Any, variance: Any, flags: Any, first: int, top: int, rows: int) -> Planes:
         from calibkit.kernels import debayer as kernels
+        from calibkit.kernels import debayer_edge as edges
 
         own = np.ascontiguousarray(np.roll(cell, -(first % cell.shape[0]), axis=0))
         arrays = [
@@ -154,7 +155,7 @@ def _converter(method: str, cell: np.ndarray, block: int, count: int) -> Callabl
         elif method == "bilinear":
             kernels.bilinear(*arrays, own, _taps(own, reach, count), top, rows, reach, *out)
         else:
-            kernels.edge_aware(*arrays, own, top, rows, *out)
+            edges.edge_aware(*arrays, own, top, rows, *out)
         return out
 
     return convert

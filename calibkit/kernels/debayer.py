@@ -17,12 +17,10 @@ _REPAIRED = np.uint16(REPAIRED)
 _NO_DATA = np.uint16(NO_DATA)
 #: A saturated sample is a lower limit, and the best there is in the core of a star: it enters and is flagged.
 _LEFT_OUT = np.uint16(BAD & ~SATURATED)
-#: Gradients below this many times their noise are taken for noise.
-_GATE = 3.0
 
 
 @kernel
-def _good(value, flag):
+def good(value, flag):
     return not math.isnan(value) and ((flag & _LEFT_OUT) == 0 or (flag & _REPAIRED) != 0)
 
 
@@ -41,7 +39,7 @@ def _tent(signal, variance, flags, cell, i, j, colour, reach):
             x = j + dj
             if x < 0 or x >= width or cell[y % py, x % px] != colour:
                 continue
-            if _good(signal[y, x], flags[y, x]):
+            if good(signal[y, x], flags[y, x]):
                 weight = (reach + 1 - abs(di)) * (reach + 1 - abs(dj))
                 total += weight * signal[y, x]
                 spread += weight * weight * variance[y, x]
@@ -53,11 +51,11 @@ def _tent(signal, variance, flags, cell, i, j, colour, reach):
 
 
 @kernel
-def _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags):
+def tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags):
     py, px = cell.shape
     own = cell[i % py, j % px]
     for colour in range(out.shape[0]):
-        if colour == own and _good(signal[i, j], flags[i, j]):
+        if colour == own and good(signal[i, j], flags[i, j]):
             value, spread, flag = signal[i, j], variance[i, j], flags[i, j]
         else:
             value, spread, flag = _tent(signal, variance, flags, cell, i, j, colour, reach)
@@ -93,14 +91,121 @@ def _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_varian
 
 
 @kernel
-def _bad_rows(signal, flags):
-    """Whether each row holds a pixel that must not enter."""
-    rows = np.zeros(signal.shape[0], np.bool_)
+def row_states(signal, flags):
+    """Whether each row holds a pixel that must not enter, and the flags that occur in it."""
+    bad = np.zeros(signal.shape[0], np.bool_)
+    seen = np.zeros(signal.shape[0], np.uint16)
     for y in range(signal.shape[0]):
-        bad = 0
-        for x in range(signal.shape[1]):
-            bad += not _good(signal[y, x], flags[y, x])
-        rows[y] = bad > 0
+        values, bits = signal[y], flags[y]
+        unknown = False
+        union = wrong = np.uint16(0)
+        for x in range(values.size):
+            unknown |= values[x] != values[x]
+        for x in range(bits.size):
+            union |= bits[x]
+            wrong |= np.uint16(0) if bits[x] & _REPAIRED else bits[x] & _LEFT_OUT
+        bad[y] = unknown or wrong != 0
+        seen[y] = union
+    return bad, seen
+
+
+@kernel(apart=True)
+def _line(own, left, here, right, share, out):
+    for j in range(out.size):
+        out[j] = here[j] if own[j] else share * (left[j] + right[j])
+
+
+@kernel(apart=True)
+def _line_flags(own, left, here, right, out):
+    for j in range(out.size):
+        out[j] = here[j] if own[j] else left[j] | right[j]
+
+
+@kernel(apart=True)
+def _cross(own, up, left, here, right, down, share, out):
+    for j in range(out.size):
+        out[j] = here[j] if own[j] else share * (up[j] + left[j] + right[j] + down[j])
+
+
+@kernel(apart=True)
+def _cross_flags(own, up, left, here, right, down, out):
+    for j in range(out.size):
+        out[j] = here[j] if own[j] else up[j] | left[j] | right[j] | down[j]
+
+
+@kernel(apart=True)
+def _corners(straight, a, up, b, c, down, d, two, four, out):
+    for j in range(out.size):
+        out[j] = two * (up[j] + down[j]) if straight[j] else four * (a[j] + b[j] + c[j] + d[j])
+
+
+@kernel(apart=True)
+def _corner_flags(straight, a, up, b, c, down, d, out):
+    for j in range(out.size):
+        out[j] = up[j] | down[j] if straight[j] else a[j] | b[j] | c[j] | d[j]
+
+
+@kernel
+def _bayer_row(signal, variance, flags, cell, seen, parity, i, row, out, out_variance, out_flags):
+    """One row of a pattern of 2 × 2 as if every pixel were good; False where the pattern does not allow it.
+
+    All columns are worked on alike, and each takes what fits its phase: neighbouring memory, and no branch.
+    """
+    half, quarter, eighth = np.float32(0.5), np.float32(0.25), np.float32(0.0625)
+    a = i % 2
+    width = signal.shape[1]
+    left, mid, right = slice(0, width - 2), slice(1, width - 1), slice(2, width)
+    unflagged = (seen[i - 1] | seen[i] | seen[i + 1]) == 0
+    for colour in range(out.shape[0]):
+        row_has = cell[a, 0] == colour, cell[a, 1] == colour
+        other_has = cell[1 - a, 0] == colour, cell[1 - a, 1] == colour
+        target, target_v, target_f = (
+            out[colour, row, mid],
+            out_variance[colour, row, mid],
+            out_flags[colour, row, mid],
+        )
+        if row_has[0] != row_has[1]:
+            own = parity[0 if row_has[0] else 1][mid]
+            s, v, f = signal[i], variance[i], flags[i]
+            if not other_has[0] and not other_has[1]:
+                _line(own, s[left], s[mid], s[right], half, target)
+                _line(own, v[left], v[mid], v[right], quarter, target_v)
+                if not unflagged:
+                    _line_flags(own, f[left], f[mid], f[right], target_f)
+            elif other_has[0] == row_has[1] and other_has[1] == row_has[0]:
+                u, d = signal[i - 1, mid], signal[i + 1, mid]
+                _cross(own, u, s[left], s[mid], s[right], d, quarter, target)
+                u, d = variance[i - 1, mid], variance[i + 1, mid]
+                _cross(own, u, v[left], v[mid], v[right], d, eighth, target_v)
+                if not unflagged:
+                    u, d = flags[i - 1, mid], flags[i + 1, mid]
+                    _cross_flags(own, u, f[left], f[mid], f[right], d, target_f)
+            else:
+                return False
+        elif not row_has[0] and other_has[0] != other_has[1]:
+            straight = parity[0 if other_has[0] else 1][mid]
+            u, d = signal[i - 1], signal[i + 1]
+            _corners(straight, u[left], u[mid], u[right], d[left], d[mid], d[right], half, quarter, target)
+            u, d = variance[i - 1], variance[i + 1]
+            _corners(
+                straight, u[left], u[mid], u[right], d[left], d[mid], d[right], quarter, eighth, target_v
+            )
+            if not unflagged:
+                u, d = flags[i - 1], flags[i + 1]
+                _corner_flags(straight, u[left], u[mid], u[right], d[left], d[mid], d[right], target_f)
+        else:
+            return False
+        if unflagged:
+            target_f[:] = 0
+    return True
+
+
+@kernel
+def parities(width):
+    """Rows of 1 in even and in odd columns."""
+    rows = np.zeros((2, width), np.int32)
+    for j in range(width):
+        rows[j % 2, j] = 1
     return rows
 
 
@@ -112,139 +217,118 @@ def bilinear(signal, variance, flags, cell, taps, top, rows, reach, out, out_var
     for every pixel, and those at the rim or near a bad pixel are then done again, one by one.
     """
     height, width = signal.shape
-    bad = _bad_rows(signal, flags)
+    bad, seen = row_states(signal, flags)
+    parity = parities(width)
+    two_by_two = cell.shape[0] == 2 and cell.shape[1] == 2 and reach == 1 and width > 2
     for row in range(rows):
         i = top + row
         if i < reach or i >= height - reach:
             for j in range(width):
-                _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
+                tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
             continue
-        _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_variance, out_flags)
+        if not two_by_two or not _bayer_row(
+            signal, variance, flags, cell, seen, parity, i, row, out, out_variance, out_flags
+        ):
+            _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_variance, out_flags)
         for j in range(reach):
-            _tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
-            _tent_pixel(
+            tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
+            tent_pixel(
                 signal, variance, flags, cell, i, width - 1 - j, row, reach, out, out_variance, out_flags
             )
         for y in range(i - reach, i + reach + 1):
             if not bad[y]:
                 continue
             for x in range(width):
-                if not _good(signal[y, x], flags[y, x]):
+                if not good(signal[y, x], flags[y, x]):
                     for j in range(max(0, x - reach), min(width, x + reach + 1)):
-                        _tent_pixel(
+                        tent_pixel(
                             signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags
                         )
 
 
-@kernel
-def _along(signal, variance, i, j, di, dj):
-    """Estimate along one direction: mean of the two neighbours plus a quarter of the own second difference.
+@kernel(apart=True)
+def _every_second(here, out):
+    for k in range(out.size):
+        out[k] = here[2 * k]
 
-    Returns the corrected and the plain value, their variances, the gradient and the gradient's variance.
-    """
-    a, b = signal[i - di, j - dj], signal[i + di, j + dj]
-    va, vb = variance[i - di, j - dj], variance[i + di, j + dj]
-    p, far, near = signal[i, j], signal[i - 2 * di, j - 2 * dj], signal[i + 2 * di, j + 2 * dj]
-    second = 2.0 * p - far - near
-    v_second = 4.0 * variance[i, j] + variance[i - 2 * di, j - 2 * dj] + variance[i + 2 * di, j + 2 * dj]
-    plain, v_plain = 0.5 * (a + b), 0.25 * (va + vb)
-    return (
-        plain + 0.25 * second,
-        v_plain + v_second / 16.0,
-        plain,
-        v_plain,
-        abs(a - b) + abs(second),
-        va + vb + v_second,
-    )
+
+@kernel(apart=True)
+def _mean_of_two(one, two, share, out):
+    for k in range(out.size):
+        out[k] = share * (one[2 * k] + two[2 * k])
+
+
+@kernel(apart=True)
+def _flags_of_two(one, two, out):
+    for k in range(out.size):
+        out[k] = one[2 * k] | two[2 * k]
 
 
 @kernel
-def _choose(signal, variance, i, j, di, dj, ei, ej):
-    """The better of two directions at (i, j), both, or the plain mean where there is only noise."""
-    one, v_one, plain_one, vp_one, g_one, vg_one = _along(signal, variance, i, j, di, dj)
-    two, v_two, plain_two, vp_two, g_two, vg_two = _along(signal, variance, i, j, ei, ej)
-    noise = _GATE * math.sqrt(vg_one + vg_two)  # nan where the variance is not known: the gates are then open
-    if max(g_one, g_two) < noise:
-        return 0.5 * (plain_one + plain_two), 0.25 * (vp_one + vp_two)
-    if g_one == g_two or abs(g_one - g_two) < noise:
-        # both estimates hold the own sample and its second difference's own part: add weights, then square
-        both = 0.5 * (one + two)
-        return both, 0.25 * (v_one + v_two) + 0.125 * variance[i, j]
-    if g_one < g_two:
-        return one, v_one
-    return two, v_two
-
-
-@kernel
-def _all_good(signal, flags, i, j):
-    for y in range(i - 2, i + 3):
-        for x in range(j - 2, j + 3):
-            if not _good(signal[y, x], flags[y, x]):
-                return False
+def _good_superpixel_row(signal, variance, flags, cell, unflagged, row, out, out_variance, out_flags):
+    """One row of blocks of 2 × 2 as if every pixel were good; False where a colour has more than two of them."""
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    for colour in range(out.shape[0]):
+        count = 0
+        y = x = y2 = x2 = 0
+        for place in range(4):
+            if cell[place // 2, place % 2] == colour:
+                y2, x2 = y, x
+                y, x = 2 * row + place // 2, place % 2
+                count += 1
+        if count == 1:
+            _every_second(signal[y, x:], out[colour, row])
+            _every_second(variance[y, x:], out_variance[colour, row])
+            if not unflagged:
+                _every_second(flags[y, x:], out_flags[colour, row])
+        elif count == 2:
+            _mean_of_two(signal[y2, x2:], signal[y, x:], half, out[colour, row])
+            _mean_of_two(variance[y2, x2:], variance[y, x:], quarter, out_variance[colour, row])
+            if not unflagged:
+                _flags_of_two(flags[y2, x2:], flags[y, x:], out_flags[colour, row])
+        else:
+            return False
+        if unflagged:
+            out_flags[colour, row] = 0
     return True
 
 
 @kernel
-def edge_aware(signal, variance, flags, cell, top, rows, out, out_variance, out_flags):
-    """As `bilinear`, for a 2 × 2 cell of R, G, G, B: along edges and not across them."""
-    height, width = signal.shape
+def _superpixel_row(signal, variance, flags, cell, block, row, out, out_variance, out_flags):
     py, px = cell.shape
-    for row in range(rows):
-        i = top + row
-        for j in range(width):
-            inside = 2 <= i < height - 2 and 2 <= j < width - 2
-            if not inside or not _all_good(signal, flags, i, j):
-                _tent_pixel(signal, variance, flags, cell, i, j, row, 1, out, out_variance, out_flags)
-                continue
-            own = cell[i % py, j % px]
+    for column in range(out.shape[2]):
+        for colour in range(out.shape[0]):
+            total = spread = 0.0
+            count = 0
             flag = np.uint16(0)
-            for y in range(i - 1, i + 2):
-                for x in range(j - 1, j + 2):
-                    flag |= flags[y, x]
-            for colour in range(3):
-                if colour == own:
-                    value, spread = signal[i, j], variance[i, j]
-                    out_flags[colour, row, j] = flags[i, j]
-                else:
-                    out_flags[colour, row, j] = flag
-                    if own == 1:  # on green: this colour lies to the left and right, or above and below
-                        sideways = cell[i % py, (j + 1) % px] == colour
-                        di, dj = (0, 1) if sideways else (1, 0)
-                        full, v_full, plain, v_plain, step, v_step = _along(signal, variance, i, j, di, dj)
-                        if step < _GATE * math.sqrt(v_step):
-                            value, spread = plain, v_plain
-                        else:
-                            value, spread = full, v_full
-                    elif colour == 1:
-                        value, spread = _choose(signal, variance, i, j, 0, 1, 1, 0)
-                    else:
-                        value, spread = _choose(signal, variance, i, j, 1, 1, 1, -1)
-                out[colour, row, j] = value
-                out_variance[colour, row, j] = spread
+            for y in range(row * block, (row + 1) * block):
+                for x in range(column * block, (column + 1) * block):
+                    if cell[y % py, x % px] == colour and good(signal[y, x], flags[y, x]):
+                        total += signal[y, x]
+                        spread += variance[y, x]
+                        flag |= flags[y, x]
+                        count += 1
+            if count == 0:
+                out[colour, row, column] = math.nan
+                out_variance[colour, row, column] = math.nan
+                out_flags[colour, row, column] = _NO_DATA
+            else:
+                out[colour, row, column] = total / count
+                out_variance[colour, row, column] = spread / count**2
+                out_flags[colour, row, column] = flag
 
 
 @kernel
 def superpixel(signal, variance, flags, cell, block, out, out_variance, out_flags):
     """Mean of each colour's good samples in every ``block × block`` pixels."""
-    py, px = cell.shape
+    bad, seen = row_states(signal, flags)
+    two_by_two = cell.shape[0] == 2 and cell.shape[1] == 2 and block == 2
     for row in range(out.shape[1]):
-        for column in range(out.shape[2]):
-            for colour in range(out.shape[0]):
-                total = spread = 0.0
-                count = 0
-                flag = np.uint16(0)
-                for y in range(row * block, (row + 1) * block):
-                    for x in range(column * block, (column + 1) * block):
-                        if cell[y % py, x % px] == colour and _good(signal[y, x], flags[y, x]):
-                            total += signal[y, x]
-                            spread += variance[y, x]
-                            flag |= flags[y, x]
-                            count += 1
-                if count == 0:
-                    out[colour, row, column] = math.nan
-                    out_variance[colour, row, column] = math.nan
-                    out_flags[colour, row, column] = _NO_DATA
-                else:
-                    out[colour, row, column] = total / count
-                    out_variance[colour, row, column] = spread / count**2
-                    out_flags[colour, row, column] = flag
+        y = row * block
+        if two_by_two and not bad[y] and not bad[y + 1]:
+            unflagged = (seen[y] | seen[y + 1]) == 0
+            if _good_superpixel_row(
+                signal, variance, flags, cell, unflagged, row, out, out_variance, out_flags
+            ):
+                continue
+        _superpixel_row(signal, variance, flags, cell, block, row, out, out_variance, out_flags)
