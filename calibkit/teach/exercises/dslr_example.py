@@ -9,11 +9,11 @@ from calibkit.teach.exercise import Exercise, kind_of
 _STEPS = ("dark", "repair", "flat", "red", "combine", "stretch")
 #: The first has to come before the second, and why.
 _BEFORE = {
-    ("dark", "flat"): "The flat divides light. Thermal charge and offset are no light: they have to go first.",
+    ("dark", "flat"): "The flat divides light. Thermal charge and offset are no light: they go first.",
     ("dark", "red"): "The dark has the grid in it, as the light has: subtract it while the grid is there.",
     ("flat", "red"): "The flat has the grid in it, as the light has: divide while the grid is there.",
     ("repair", "red"): "A hot pixel is replaced from neighbours of its colour while it is still one pixel.",
-    ("dark", "repair"): "Most hot pixels are put right by the dark. What it cannot put right is replaced after it.",
+    ("dark", "repair"): "Most hot pixels are put right by the dark. What it cannot is replaced after it.",
     ("dark", "combine"): "Each light is calibrated for itself, and then they are combined.",
     ("flat", "combine"): "Each light is calibrated for itself, and then they are combined.",
     ("repair", "combine"): "Replace hot pixels in each light, or they will be in the picture seven times.",
@@ -38,7 +38,9 @@ def _ordered(answer: Any) -> str | None:
 def _picture(answer: Any) -> str | None:
     attrs = getattr(answer, "attrs", {})
     if "signal" not in getattr(answer, "data_vars", {}):
-        return f"A result with signal and variance is wanted, as ck.combine gives it; this is {kind_of(answer)}."
+        return (
+            f"A result with signal and variance is wanted, as ck.combine gives it; this is {kind_of(answer)}."
+        )
     if answer["signal"].dims != ("y", "x"):
         return f"This has the dimensions {', '.join(map(str, answer['signal'].dims))}. Combine the frames: one picture is wanted."
     if attrs.get("cfa"):
