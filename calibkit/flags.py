@@ -54,6 +54,7 @@ def flag_names(value: int) -> list[str]:
 def count_flags(flags: np.ndarray) -> dict[str, int]:
     """How many pixels carry each flag, as ``{name: count}`` for the flags that occur."""
     flags = np.asarray(flags)
+    flags = flags[flags != 0]  # most pixels carry none
     counts = {flag.name: int(np.count_nonzero(flags & flag.value)) for flag in FLAGS}
     return {name: count for name, count in counts.items() if count}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,17 @@ def band_rows(height: int, width: int, *, bytes_per_pixel: float, multiple: int 
     rows = int(limit // max(1.0, width * bytes_per_pixel))
     rows = max(multiple, rows // multiple * multiple)
     return min(height, rows)
+
+
+def release_memory() -> None:
+    """Give back what was freed: glibc keeps what its threads have let go of, for each of them, until it is asked."""
+    import ctypes
+
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries give it back by themselves
+    if trim is not None:
+        trim(0)
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

@@ -97,6 +97,11 @@ class Light:
         middle = variance.shape[0] // 2
         return bool(np.isfinite(np.asarray(variance[max(0, middle - 4) : middle + 4])).any())
 
+    @property
+    def lazy(self) -> bool:
+        """Whether the rows are still to be read or computed."""
+        return hasattr(self.arrays["signal"], "dask")
+
     def bare(self) -> Light:
         """The same without labels, to be sent to where the work is done."""
         return replace(self, labelled=None)

@@ -25,6 +25,7 @@ from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining import combine
 from calibkit.errors import MismatchError, SettingError
+from calibkit.memory import band_rows, worker_count
 from calibkit.progress import Progress, silent
 
 Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
@@ -70,7 +71,7 @@ def stack_lights(
     channels : {"planes", "mosaic", "debayer", "drizzle"}
         What becomes of the colours. ``"planes"``: one plane for each colour, one pixel for each cell of the pattern, all at
         the cell's middle; greens are averaged. ``"mosaic"``: a mosaic like the lights, for `calibkit.extract_line` and
-        others. ``"debayer"``: that mosaic, converted by `calibkit.debayer` at full size. ``"drizzle"``: every sample
+        others. ``"debayer"``: that mosaic, converted along edges by `calibkit.debayer`, which keeps stars sharp. ``"drizzle"``: every sample
         drops onto the grid of its colour, without any interpolation; for every pattern. Samples that were repaired only
         enter where there is no other. A mono camera's frames are just aligned, or drizzled.
     scale : float
@@ -88,7 +89,7 @@ def stack_lights(
     -------
     Dataset
         ``signal``, ``variance`` and ``flags`` with dims ``(y, x)``, or ``(channel, y, x)`` in colour; ``n_kept`` counts the
-        frames. ``y`` and ``x`` are places on the reference's sensor. ``attrs["noise_correlation"]`` as in `resample`.
+        frames. In memory, but with ``"debayer"`` only the mosaic is, where the lights are lazy. ``y`` and ``x`` are places on the reference's sensor. ``attrs["noise_correlation"]`` as in `resample`.
 
     Raises
     ------
@@ -261,7 +262,13 @@ def _finished(result: xr.Dataset, light: Light, grid: Grid, channels: str) -> xr
         return result
     if channels == "debayer":
         factor = result.attrs["noise_correlation"]
-        made = debayer(result)
+        # Lights without a known noise cannot tell an edge from it.
+        method = (
+            "edge"
+            if np.isfinite(result["variance"].values[:: grid.shape[0] // 16 or 1]).any()
+            else "bilinear"
+        )
+        made = debayer(_in_bands(result) if light.lazy else result, method=method)
         both = {name: round(value * factor, 3) for name, value in made.attrs["noise_correlation"].items()}
         return made.assign_attrs(noise_correlation=both)
     kept = result["n_kept"]
@@ -277,6 +284,19 @@ def _finished(result: xr.Dataset, light: Light, grid: Grid, channels: str) -> xr
     planes["rejected_fraction"] = result["rejected_fraction"]
     planes.attrs["noise_correlation"] = dict.fromkeys(pattern.colours, factor)
     return _placed(planes, grid)
+
+
+def _in_bands(mosaic: xr.Dataset) -> xr.Dataset:
+    """A mosaic in memory as a lazy one, so that its three planes need not be there as a whole."""
+    import dask.array as da
+
+    height, width = mosaic.sizes["y"], mosaic.sizes["x"]
+    rows = band_rows(height, width, bytes_per_pixel=40 * worker_count(), multiple=2)
+    arrays = {
+        name: mosaic[name].copy(data=da.from_array(mosaic[name].data, chunks=(rows, width), name=False))
+        for name in _DTYPES
+    }
+    return mosaic[list(_DTYPES)].assign(arrays)
 
 
 def _placed(result: xr.Dataset, grid: Grid) -> xr.Dataset:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from calibkit import flags as fl
 from calibkit import meta
-from calibkit.calibration.levels import channel_values, clipped_mean, sites_of
+from calibkit.calibration.levels import channel_values, clipped_mean, median_of_some, sites_of
 from calibkit.cfa import channel_index
 from calibkit.errors import CalibkitWarning, MismatchError
 
@@ -34,14 +35,21 @@ def subtracted_stack(
     """Flats without bias and dark, float32, lazy where they are, with saturated samples flagged."""
     saturation = float(frames.attrs.get("saturation", math.nan))
     data = frames.data
-    signal = data.astype(np.float32)
-    if bias is not None:
-        signal = signal - _like(bias["signal"].data, data)
+    offsets = [] if bias is None else [(bias["signal"].data, np.ones(frames.sizes["frame"], np.float32))]
     if dark is not None:
-        factor = scale.astype(np.float32)[:, None, None]
-        signal = signal - (factor if (scale != 1).any() else np.float32(1)) * _like(dark["signal"].data, data)
-    saturated = data >= saturation
-    flags = saturated.astype(fl.FLAG_DTYPE) * np.uint16(fl.SATURATED)
+        offsets.append(
+            (dark["signal"].data, np.broadcast_to(scale, frames.sizes["frame"]).astype(np.float32))
+        )
+    if hasattr(data, "dask"):
+        signal, flags = _lit_lazily(data, offsets, saturation)
+    else:
+        signal = np.stack(
+            [
+                _lit(frame, *((np.asarray(master), factor[i]) for master, factor in offsets))
+                for i, frame in enumerate(data)
+            ]
+        )
+        flags = _saturated(data, saturation)
     return xr.Dataset(
         {"signal": (frames.dims, signal), "flags": (frames.dims, flags)},
         coords=frames.coords,
@@ -49,18 +57,41 @@ def subtracted_stack(
     )
 
 
-def _like(master: object, data: object) -> object:
-    """A master's array in the row bands of the stack, if that is lazy."""
-    if not hasattr(data, "dask"):
-        return np.asarray(master)
+def _lit_lazily(data: Any, offsets: list[tuple[Any, np.ndarray]], saturation: float) -> tuple[Any, Any]:
+    """Signal and flags in the row bands of the stack."""
     import dask.array as da
 
-    chunks = (data.chunks[1], data.chunks[2])
-    return (
-        master.rechunk(chunks)
-        if hasattr(master, "dask")
-        else da.from_array(master, chunks=chunks, name=False)
-    )
+    masters = [da.asarray(master).rechunk((data.chunks[1], data.chunks[2])) for master, _ in offsets]
+    frames = [
+        da.map_blocks(
+            _lit_of_lists,
+            frame,
+            *masters,
+            factors=[factor[i] for _, factor in offsets],
+            dtype=np.float32,
+            meta=np.empty((0, 0), np.float32),
+        )
+        for i, frame in enumerate(data)
+    ]
+    return da.stack(frames), data.map_blocks(_saturated, saturation, dtype=fl.FLAG_DTYPE)
+
+
+def _lit_of_lists(frame: np.ndarray, *masters: np.ndarray, factors: list[np.float32]) -> np.ndarray:
+    return _lit(frame, *zip(masters, factors, strict=True))
+
+
+def _lit(frame: np.ndarray, *offsets: tuple[np.ndarray, np.float32]) -> np.ndarray:
+    """*frame* less each master times its factor, float32."""
+    signal = frame.astype(np.float32)
+    for master, factor in offsets:
+        signal -= master if factor == 1 else factor * master
+    return signal
+
+
+def _saturated(data: np.ndarray, saturation: float) -> np.ndarray:
+    """Flags: few frames have any, and then nothing but zeros is made."""
+    full = data >= saturation
+    return full * np.uint16(fl.SATURATED) if full.any() else np.zeros(data.shape, fl.FLAG_DTYPE)
 
 
 def prepare_normalisation(stack: xr.Dataset) -> tuple[xr.Dataset, str]:
@@ -140,7 +171,7 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
         good = channel_values(signal, flags, cell, number)
         level = clipped_mean(good) if good.size else math.nan
         spread = channel_values(variance, flags, cell, number)
-        sigma = float(np.sqrt(np.median(spread))) if spread.size else math.nan
+        sigma = math.sqrt(median_of_some(spread)) if spread.size else math.nan
         levels[name] = level
         noise[name] = sigma / level if level > 0 else math.inf
         if not level > 0 or noise[name] > _EMPTY:

@@ -98,6 +98,8 @@ class BandCombiner:
 
         plan, work = self.plan, self.work
         count, first, last = work.count, work.first, work.last
+        if flags is not None and not flags[:, offset : offset + size].any():
+            flags = None  # nothing to leave out, to keep track of or to pass on
         x, x_offset, missing = self._load(values, flags, channel, offset, size, frames)
         complete = missing == 0
         rejecting = self._kernel is not None

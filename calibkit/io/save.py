@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,13 +181,21 @@ def _write_images(
     what: str,
 ) -> None:
     height = result.sizes["y"]
-    for y0, y1 in _bands(result, images):
-        for image, offset, rows in zip(images, offsets, _computed(images, y0, y1), strict=True):
-            stored = image.encode(rows)
-            row_bytes = stored.dtype.itemsize * image.shape[-1]
-            for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
-                part.write_at(offset + (plane * height + y0) * row_bytes, data)
-        progress(y1, height, what)
+    bands = _bands(result, images)
+    # The next band is computed while one is written.
+    with ThreadPoolExecutor(1, thread_name_prefix="calibkit-save") as ahead:
+        coming = ahead.submit(_computed, images, *bands[0])
+        for number, (y0, y1) in enumerate(bands):
+            computed = coming.result()
+            if number + 1 < len(bands):
+                coming = ahead.submit(_computed, images, *bands[number + 1])
+            for image, offset, rows in zip(images, offsets, computed, strict=True):
+                stored = image.encode(rows)
+                row_bytes = stored.dtype.itemsize * image.shape[-1]
+                for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
+                    part.write_at(offset + (plane * height + y0) * row_bytes, data)
+            del computed, rows, stored, data
+            progress(y1, height, what)
 
 
 def _computed(images: list[ImagePlan], y0: int, y1: int) -> list[np.ndarray]:

@@ -10,6 +10,8 @@ from calibkit.kernels._jit import kernel
 
 #: Median of the neighbours and smooth level agree within so many sigma: four times what noise makes of it.
 _AGREE = 0.8
+#: Values that a median to start from is taken of.
+_ENOUGH = 200
 
 
 @kernel
@@ -32,17 +34,22 @@ def tile_statistics(band, cell, columns, width, clip, mean, sigma):
         for c in range(mean.shape[0]):
             n = 0
             for i in range(band.shape[0]):
-                for j in range(columns[t], columns[t] + width):
-                    if cell[i % py, j % px] == c and math.isfinite(band[i, j]):
-                        values[n] = band[i, j]
-                        n += 1
+                for b in range(px):  # tiles begin with a whole cell
+                    if cell[i % py, b] != c:
+                        continue
+                    for j in range(columns[t] + b, columns[t] + width, px):
+                        if math.isfinite(band[i, j]):
+                            values[n] = band[i, j]
+                            n += 1
             mean[c, t] = sigma[c, t] = math.nan
             if n < 4:
                 continue
-            centre = np.median(values[:n])
+            # The clipping starts from a part of the values: it ends at the same, or next to it.
+            step = max(1, n // _ENOUGH)
+            centre = np.median(values[:n:step])
             for k in range(n):
                 apart[k] = abs(values[k] - centre)
-            spread = 1.4826 * np.median(apart[:n])
+            spread = 1.4826 * np.median(apart[:n:step])
             if spread == 0.0:  # more than half are equal, as in coarse whole numbers
                 total = 0.0
                 for k in range(n):
@@ -101,6 +108,24 @@ def local_median(signal, taps, rings, a, b, y, x, values):
 
 
 @kernel
+def _median_within(signal, taps, rings, a, b, y, x, low, high):
+    """Whether the median of the neighbours of (y, x) lies between *low* and *high*, which counting tells, and their number."""
+    height, width = signal.shape
+    count = below = above = 0
+    for k in range(rings[a, b, rings.shape[2] - 1]):
+        v, u = y + taps[a, b, k, 0], x + taps[a, b, k, 1]
+        if v < 0 or v >= height or u < 0 or u >= width:
+            continue
+        value = signal[v, u]
+        if math.isfinite(value):
+            count += 1
+            below += value <= low
+            above += value >= high
+    half = (count - 1) // 2
+    return count > 0 and below <= half and above <= half, count
+
+
+@kernel
 def stand_out(
     signal, cell, taps, rings, rows, row_weights, columns, column_weights, level, sigma, least, top, y0, out
 ):
@@ -147,9 +172,15 @@ def stand_out(
             )
             if not abs(value - mean) > least * noise:
                 continue
-            middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
+            # The median of some 40 pixels is noisier than the smooth level, so that it only speaks where they differ.
+            reach = _AGREE * noise
+            agrees, count = _median_within(
+                signal, taps, rings, y % qy, x % qx, y, x, mean - reach, mean + reach
+            )
             if count < 3:
                 continue
-            # The median of some 40 pixels is noisier than the smooth level, so that it only speaks where they differ.
-            reference = mean if abs(middle - mean) < _AGREE * noise else middle
+            reference = mean
+            if not agrees:
+                middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
+                reference = mean if abs(middle - mean) < reach else middle
             out[i, x] = (value - reference) / noise

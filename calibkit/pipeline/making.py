@@ -19,7 +19,7 @@ from calibkit.frames import open_stack
 from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
-from calibkit.memory import band_rows, memory_limit
+from calibkit.memory import band_rows, memory_limit, release_memory
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
@@ -166,12 +166,14 @@ class MasterMaker:
             return self._make(replace(spec, group=good), row)
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
-        describe(row, data)
         del data
+        release_memory()
+        written = open_result(path)
+        describe(row, written)
         for frame, digest in zip(frames.frames, digests, strict=True):
             refuse_change(frame.path, digest)
         row.status = MADE
-        return Made(spec, open_result(path), key)
+        return Made(spec, written, key)
 
     def _combined(self, spec: MasterSpec, group: Group) -> xr.Dataset:
         from calibkit import masters

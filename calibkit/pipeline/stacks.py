@@ -13,6 +13,7 @@ import xarray as xr
 from calibkit.errors import CalibkitError, Cancelled, OutputError
 from calibkit.io.provenance import hash_inputs
 from calibkit.io.save import open_result, save
+from calibkit.memory import release_memory
 from calibkit.pipeline.making import collected
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
 from calibkit.pipeline.store import STACKS, Store, key_of
@@ -105,11 +106,14 @@ class StackMaker:
             if not (self._store.out / lights.rows[number].path).exists():
                 lights.rows[number] = lights.remake[number]()
         good = [number for number in good if lights.rows[number].status != FAILED]
+        release_memory()
         data = self._combined([lights.rows[number] for number in good], row)
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
-        row.units = str(data.attrs.get("units", ""))
-        row.noise = _noise(data)
+        del data
+        written = open_result(path)
+        row.units = str(written.attrs.get("units", ""))
+        row.noise = _noise(written)
         row.status = MADE
         return key
 
