@@ -208,7 +208,9 @@ class ChannelsPanel(Panel):
             each = plot(
                 name, "x (sensor pixel)", "y (sensor pixel)", x_range=xs, y_range=ys, name=f"channel {name}"
             )
-            each.update(sizing_mode="fixed", frame_width=width, frame_height=height)  # pixels are square
+            each.update(
+                sizing_mode="fixed", frame_width=width, frame_height=height, min_border_left=64
+            )  # square pixels
             each.toolbar.active_scroll = each.toolbar.tools[1]
             each.grid.visible = False
             pixels = source(image=[], x=[], y=[], w=[], h=[])
