@@ -18,7 +18,9 @@ _NAMES = {"R": "red", "G": "green", "B": "blue"}
 
 
 def _adjusted(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or set(answer) != set(_LEDS):
+    if isinstance(answer, Mapping) and set(answer) != set(_LEDS):
+        return f"The keys {', '.join(map(repr, _LEDS))} are wanted; found {', '.join(map(repr, answer))}."
+    if not isinstance(answer, Mapping):
         return (
             f"A dictionary with the keys {', '.join(map(repr, _LEDS))} is wanted; this is {kind_of(answer)}."
         )

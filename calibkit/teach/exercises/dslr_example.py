@@ -23,7 +23,7 @@ _LAST = "Brightness scaling bends the numbers: after it they are no light any mo
 
 def _ordered(answer: Any) -> str | None:
     if not isinstance(answer, list | tuple) or not all(isinstance(step, str) for step in answer):
-        return f'A list of words is wanted, such as ["dark", …]; this is {kind_of(answer)}.'
+        return 'A list of words is wanted: in square brackets, such as ["dark", "flat", …].'
     given = [step.strip().lower() for step in answer]
     if sorted(given) != sorted(_STEPS):
         return f"Each of these words once, please: {', '.join(sorted(_STEPS))}."
