@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -135,10 +136,22 @@ def block_size(pattern: Pattern) -> int:
 
 
 def _converter(method: str, cell: np.ndarray, block: int, count: int) -> Callable[..., Planes]:
-    """A function of (signal, variance, flags, first row, rows above, rows) that gives the planes of a band."""
+    """A function of (signal, variance, flags, first row, rows above, rows) that gives the planes of a band.
+
+    With planes and a row of theirs to begin at, it fills these and returns them.
+    """
     reach = max(1, block - 1)
 
-    def convert(signal: Any, variance: Any, flags: Any, first: int, top: int, rows: int) -> Planes:
+    def convert(
+        signal: Any,
+        variance: Any,
+        flags: Any,
+        first: int,
+        top: int,
+        rows: int,
+        out: Planes | None = None,
+        begin: int = 0,
+    ) -> Planes:
         from calibkit.kernels import debayer as kernels
         from calibkit.kernels import debayer_edge as edges
 
@@ -148,17 +161,25 @@ def _converter(method: str, cell: np.ndarray, block: int, count: int) -> Callabl
             for array, dtype in zip((signal, variance, flags), _DTYPES, strict=True)
         ]
         width = arrays[0].shape[1]
-        shape = (count, rows // block, width // block) if method == "superpixel" else (count, rows, width)
-        out = tuple(np.empty(shape, dtype) for dtype in _DTYPES)
+        step = block if method == "superpixel" else 1
+        if out is None:
+            out = _empty_planes((count, rows // step, width // step))
         if method == "superpixel":
-            kernels.superpixel(*arrays, own, block, *out)
+            kernels.superpixel(*arrays, own, block, begin, rows // step, *out)
         elif method == "bilinear":
-            kernels.bilinear(*arrays, own, _taps(own, reach, count), top, rows, reach, *out)
+            kernels.bilinear(*arrays, own, _taps(own, reach, count), top, rows, reach, begin, *out)
         else:
-            edges.edge_aware(*arrays, own, top, rows, *out)
+            edges.edge_aware(*arrays, own, top, rows, begin, *out)
         return out
 
     return convert
+
+
+def _empty_planes(shape: tuple[int, ...]) -> Planes:
+    from calibkit.combining.threads import page_zeros
+
+    height, width = math.prod(shape[:-1]), shape[-1]
+    return tuple(page_zeros((height, width), dtype).reshape(shape) for dtype in _DTYPES)
 
 
 def _taps(cell: np.ndarray, reach: int, count: int) -> np.ndarray:
@@ -211,13 +232,13 @@ def _now(light: xr.Dataset, convert: Callable[..., Planes], method: str, block: 
     height, width = light.sizes["y"], light.sizes["x"]
     bands = _bands(height, width, method, block)
     step = block if method == "superpixel" else 1
-    out = tuple(np.empty((len(frames), count, height // step, width // step), dtype) for dtype in _DTYPES)
+    out = _empty_planes((len(frames), count, height // step, width // step))
 
     def work(job: tuple[int, tuple[int, ...]]) -> None:
         index, (y0, y1, above, below) = job
-        planes = convert(*(array[above:below] for array in frames[index]), above, y0 - above, y1 - y0)
-        for target, plane in zip(out, planes, strict=True):
-            target[index, :, y0 // step : y1 // step] = plane
+        rows = (array[above:below] for array in frames[index])
+        planes = tuple(array[index] for array in out)
+        convert(*rows, above, y0 - above, y1 - y0, planes, y0 // step)
 
     with ThreadPoolExecutor(worker_count()) as pool:
         list(pool.map(work, [(index, band) for index in range(len(frames)) for band in bands]))

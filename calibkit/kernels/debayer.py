@@ -210,8 +210,10 @@ def parities(width):
 
 
 @kernel
-def bilinear(signal, variance, flags, cell, taps, top, rows, reach, out, out_variance, out_flags):
-    """Fill ``out[(colours, rows, width)]`` for the band's rows ``top … top + rows``; own samples stay as they are.
+def bilinear(signal, variance, flags, cell, taps, top, rows, reach, begin, out, out_variance, out_flags):
+    """Fill rows ``begin …`` of ``out[(colours, rows, width)]`` for the band's rows ``top … top + rows``.
+
+    Own samples stay as they are.
 
     ``taps[a, b, colour]`` holds (count, then dy, dx, weight of each) for a pixel of site (a, b). They are used
     for every pixel, and those at the rim or near a bad pixel are then done again, one by one.
@@ -220,8 +222,8 @@ def bilinear(signal, variance, flags, cell, taps, top, rows, reach, out, out_var
     bad, seen = row_states(signal, flags)
     parity = parities(width)
     two_by_two = cell.shape[0] == 2 and cell.shape[1] == 2 and reach == 1 and width > 2
-    for row in range(rows):
-        i = top + row
+    for row in range(begin, begin + rows):
+        i = top + row - begin
         if i < reach or i >= height - reach:
             for j in range(width):
                 tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
@@ -265,7 +267,7 @@ def _flags_of_two(one, two, out):
 
 
 @kernel
-def _good_superpixel_row(signal, variance, flags, cell, unflagged, row, out, out_variance, out_flags):
+def _good_superpixel_row(signal, variance, flags, cell, unflagged, top, row, out, out_variance, out_flags):
     """One row of blocks of 2 × 2 as if every pixel were good; False where a colour has more than two of them."""
     half, quarter = np.float32(0.5), np.float32(0.25)
     for colour in range(out.shape[0]):
@@ -274,7 +276,7 @@ def _good_superpixel_row(signal, variance, flags, cell, unflagged, row, out, out
         for place in range(4):
             if cell[place // 2, place % 2] == colour:
                 y2, x2 = y, x
-                y, x = 2 * row + place // 2, place % 2
+                y, x = top + place // 2, place % 2
                 count += 1
         if count == 1:
             _every_second(signal[y, x:], out[colour, row])
@@ -294,41 +296,67 @@ def _good_superpixel_row(signal, variance, flags, cell, unflagged, row, out, out
 
 
 @kernel
-def _superpixel_row(signal, variance, flags, cell, block, row, out, out_variance, out_flags):
+def _superpixel_block(signal, variance, flags, cell, block, top, row, column, out, out_variance, out_flags):
     py, px = cell.shape
-    for column in range(out.shape[2]):
-        for colour in range(out.shape[0]):
-            total = spread = 0.0
-            count = 0
-            flag = np.uint16(0)
-            for y in range(row * block, (row + 1) * block):
-                for x in range(column * block, (column + 1) * block):
-                    if cell[y % py, x % px] == colour and good(signal[y, x], flags[y, x]):
-                        total += signal[y, x]
-                        spread += variance[y, x]
-                        flag |= flags[y, x]
-                        count += 1
-            if count == 0:
-                out[colour, row, column] = math.nan
-                out_variance[colour, row, column] = math.nan
-                out_flags[colour, row, column] = _NO_DATA
-            else:
-                out[colour, row, column] = total / count
-                out_variance[colour, row, column] = spread / count**2
-                out_flags[colour, row, column] = flag
+    for colour in range(out.shape[0]):
+        total = spread = 0.0
+        count = 0
+        flag = np.uint16(0)
+        for y in range(top, top + block):
+            for x in range(column * block, (column + 1) * block):
+                if cell[y % py, x % px] == colour and good(signal[y, x], flags[y, x]):
+                    total += signal[y, x]
+                    spread += variance[y, x]
+                    flag |= flags[y, x]
+                    count += 1
+        if count == 0:
+            out[colour, row, column] = math.nan
+            out_variance[colour, row, column] = math.nan
+            out_flags[colour, row, column] = _NO_DATA
+        else:
+            out[colour, row, column] = total / count
+            out_variance[colour, row, column] = spread / count**2
+            out_flags[colour, row, column] = flag
 
 
 @kernel
-def superpixel(signal, variance, flags, cell, block, out, out_variance, out_flags):
-    """Mean of each colour's good samples in every ``block × block`` pixels."""
+def superpixel(signal, variance, flags, cell, block, begin, rows, out, out_variance, out_flags):
+    """Mean of each colour's good samples in every ``block × block`` pixels, to rows ``begin …`` of *out*."""
     bad, seen = row_states(signal, flags)
     two_by_two = cell.shape[0] == 2 and cell.shape[1] == 2 and block == 2
-    for row in range(out.shape[1]):
-        y = row * block
-        if two_by_two and not bad[y] and not bad[y + 1]:
-            unflagged = (seen[y] | seen[y + 1]) == 0
-            if _good_superpixel_row(
-                signal, variance, flags, cell, unflagged, row, out, out_variance, out_flags
-            ):
-                continue
-        _superpixel_row(signal, variance, flags, cell, block, row, out, out_variance, out_flags)
+    for row in range(begin, begin + rows):
+        top = (row - begin) * block
+        if two_by_two and _good_superpixel_row(
+            signal,
+            variance,
+            flags,
+            cell,
+            (seen[top] | seen[top + 1]) == 0,
+            top,
+            row,
+            out,
+            out_variance,
+            out_flags,
+        ):
+            for y in range(top, top + 2):
+                if bad[y]:
+                    for x in range(2 * out.shape[2]):
+                        if not good(signal[y, x], flags[y, x]):
+                            _superpixel_block(
+                                signal,
+                                variance,
+                                flags,
+                                cell,
+                                block,
+                                top,
+                                row,
+                                x // 2,
+                                out,
+                                out_variance,
+                                out_flags,
+                            )
+        else:
+            for column in range(out.shape[2]):
+                _superpixel_block(
+                    signal, variance, flags, cell, block, top, row, column, out, out_variance, out_flags
+                )

@@ -110,15 +110,15 @@ def _row_flags(up, here, down, own, out):
 
 
 @kernel
-def edge_aware(signal, variance, flags, cell, top, rows, out, out_variance, out_flags):
+def edge_aware(signal, variance, flags, cell, top, rows, begin, out, out_variance, out_flags):
     """As `bilinear`, for a 2 × 2 cell of R, G, G, B: along edges and not across them."""
     height, width = signal.shape
     bad, seen = row_states(signal, flags)
     parity = parities(width)
     inner = slice(2, width - 2)
     s, v = np.zeros((5, width)), np.zeros((5, width))
-    for row in range(rows):
-        i = top + row
+    for row in range(begin, begin + rows):
+        i = top + row - begin
         if i < 2 or i >= height - 2 or width < 5:
             for j in range(width):
                 tent_pixel(signal, variance, flags, cell, i, j, row, 1, out, out_variance, out_flags)
