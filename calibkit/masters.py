@@ -428,12 +428,12 @@ def _subtract_from_combined(
     master: xr.Dataset, bias: xr.Dataset | None, dark: xr.Dataset | None, scale: float, *, common: bool
 ) -> xr.Dataset:
     result = checks.check_master(master, "flat").copy(deep=False)
-    signal = np.asarray(result["signal"].data, np.float32)
+    signal = np.array(result["signal"].data, np.float32)
     for part, factor in ((bias, 1.0), (dark, scale)):
         if part is not None:
             signal = signal - np.float32(factor) * np.asarray(part["signal"].data)
     variance = (
-        np.asarray(result["variance"].data)
+        np.array(result["variance"].data)
         if "variance" in result
         else np.full(signal.shape, np.nan, np.float32)
     )

@@ -30,7 +30,7 @@ from calibkit.progress import Progress, silent
 
 Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
 #: Bytes of aligned samples in a band, over all the frames.
-_BAND_BYTES = 64 * 2**20
+_BAND_BYTES = 32 * 2**20
 _SAMPLE_BYTES = 10
 _DTYPES = {"signal": np.float32, "variance": np.float32, "flags": np.uint16}
 

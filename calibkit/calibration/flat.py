@@ -152,7 +152,7 @@ def _refuse_saturated(flags: np.ndarray, cell: np.ndarray, number: int, name: st
 
 
 def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
-    """*flat* divided by the mean of the good pixels of each channel, and its noise per pixel, relative.
+    """*flat* divided, in its own memory, by the mean of the good pixels of each channel; and its relative noise per pixel.
 
     Raises
     ------
@@ -160,9 +160,10 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
         A channel is saturated as a whole, or no channel shows any light.
     """
     cell, channels = channel_index(flat)
-    signal = np.array(flat["signal"].data, np.float32)
-    variance = np.array(flat["variance"].data, np.float32)
-    flags = np.array(flat["flags"].data, fl.FLAG_DTYPE)
+    signal, variance, flags = (
+        np.require(flat[name].data, dtype, "W")
+        for name, dtype in (("signal", np.float32), ("variance", np.float32), ("flags", fl.FLAG_DTYPE))
+    )
     levels: dict[str, float] = {}
     noise: dict[str, float] = {}
     empty: list[str] = []

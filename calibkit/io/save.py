@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,21 +181,26 @@ def _write_images(
     what: str,
 ) -> None:
     height = result.sizes["y"]
-    bands = _bands(result, images)
-    # The next band is computed while one is written.
-    with ThreadPoolExecutor(1, thread_name_prefix="calibkit-save") as ahead:
-        coming = ahead.submit(_computed, images, *bands[0])
-        for number, (y0, y1) in enumerate(bands):
-            computed = coming.result()
-            if number + 1 < len(bands):
-                coming = ahead.submit(_computed, images, *bands[number + 1])
-            for image, offset, rows in zip(images, offsets, computed, strict=True):
-                stored = image.encode(rows)
-                row_bytes = stored.dtype.itemsize * image.shape[-1]
-                for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
-                    part.write_at(offset + (plane * height + y0) * row_bytes, data)
-            del computed, rows, stored, data
+
+    def write(y0: int, computed: list[np.ndarray]) -> None:
+        for image, offset, rows in zip(images, offsets, computed, strict=True):
+            stored = image.encode(rows)
+            row_bytes = stored.dtype.itemsize * image.shape[-1]
+            for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
+                part.write_at(offset + (plane * height + y0) * row_bytes, data)
+
+    # One band is written while the next one is computed.
+    with ThreadPoolExecutor(1, thread_name_prefix="calibkit-save") as writer:
+        written: Future[None] | None = None
+        for y0, y1 in _bands(result, images):
+            computed = _computed(images, y0, y1)
+            if written is not None:
+                written.result()
+            written = writer.submit(write, y0, computed)
+            del computed
             progress(y1, height, what)
+        if written is not None:
+            written.result()
 
 
 def _computed(images: list[ImagePlan], y0: int, y1: int) -> list[np.ndarray]:

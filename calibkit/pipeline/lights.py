@@ -15,6 +15,7 @@ from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputErro
 from calibkit.frames import open_stack
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
+from calibkit.memory import release_memory
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
 from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory, refuse_change
@@ -139,6 +140,7 @@ class LightMaker:
         except FrameFileError:
             self._store.discard(path)
             raise
+        release_memory()
         written = open_result(path)
         row.units = str(written.attrs.get("units", ""))
         row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
@@ -152,12 +154,14 @@ class LightMaker:
         row.status = MADE
 
     def _load(self) -> None:
-        """The masters, once, when the first light needs them; in memory where that is little of it."""
+        """The masters, once, when the first light needs them; what they subtract and divide by in memory where that is little."""
         if self._masters:
             return
         for role, made in self._made.items():
             used = made.data[[name for name in _USED if name in made.data]]
-            self._masters[role] = in_memory(used) if "half" not in role else used
+            if "half" not in role:
+                used = used.assign(signal=in_memory(used["signal"]))
+            self._masters[role] = used
         flat = self._masters.get("flat")
         if flat is not None and self._settings.find:
             from calibkit.defects import find_defects
