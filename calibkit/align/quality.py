@@ -77,8 +77,14 @@ def measure_quality(
 
     Examples
     --------
-    >>> quality = measure_quality(calibrated)  # doctest: +SKIP
-    >>> quality[~quality.usable][["file", "reason"]]  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), offset=100.0)
+    >>> sky = calibkit.Sky(n_stars=60, star_flux=20_000.0, drift=(2.0, -3.0))
+    >>> raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=sky)
+    >>> lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> quality = calibkit.measure_quality(lights)
+    >>> quality[["stars", "usable"]].shape
+    (3, 2)
     """
     import pandas as pd
 

@@ -82,8 +82,14 @@ def register(
 
     Examples
     --------
-    >>> transforms = register(calibrated)  # doctest: +SKIP
-    >>> transforms.table[["file", "shift x", "shift y", "rotation", "rms"]]  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), offset=100.0)
+    >>> sky = calibkit.Sky(n_stars=60, star_flux=20_000.0, drift=(2.0, -3.0))
+    >>> raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=sky)
+    >>> lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> transforms = calibkit.register(lights)
+    >>> [each.ok for each in transforms]
+    [True, True, True]
     """
     found = lights_of(lights, "register")
     if model not in MODELS:

@@ -73,7 +73,15 @@ def resample(
 
     Examples
     --------
-    >>> moved = resample(calibrated, transforms[3])  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), offset=100.0)
+    >>> sky = calibkit.Sky(n_stars=60, star_flux=20_000.0, drift=(2.0, -3.0))
+    >>> raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=sky)
+    >>> lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> transforms = calibkit.register(lights, reference=0)
+    >>> moved = calibkit.resample(lights.isel(frame=1), transforms[1])
+    >>> moved.signal.dims
+    ('y', 'x')
     """
     found = lights_of(light, "resample")
     if len(found) != 1:

@@ -60,7 +60,7 @@ def stack_lights(
         Calibrated lights, as for `register`, in memory or lazy; of lazy ones only the rows of a band are held.
     transforms : Transforms
         From `register`. Frames that could not be aligned are left out.
-    method, reject, low, high
+    method, reject, low, high : str, str, float, float
         As for `calibkit.combine`. Drizzle knows ``method="mean"`` and ``reject="auto"`` or ``"none"``: samples that
         are more than 4 σ (*low*, *high*) and a step to the neighbouring pixels away from the median of the frames.
     normalise : str
@@ -117,8 +117,14 @@ def stack_lights(
 
     Examples
     --------
-    >>> transforms = register(calibrated)  # doctest: +SKIP
-    >>> picture = stack_lights(calibrated, transforms)  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), offset=100.0)
+    >>> sky = calibkit.Sky(n_stars=60, star_flux=20_000.0, drift=(2.0, -3.0))
+    >>> raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=sky)
+    >>> lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> stacked = calibkit.stack_lights(lights, calibkit.register(lights))
+    >>> stacked.signal.dims
+    ('y', 'x')
     """
     everything = lights_of(lights, "stack_lights")
     chosen, matrices = _aligned(everything, transforms)

@@ -21,7 +21,7 @@ _FWHM = math.sqrt(8 * math.log(2))
 #: Frames that are measured at a time: each is held as a whole, 4 bytes a pixel and as much again while it is searched.
 _AT_ONCE = 2
 #: With fewer stars than this in a colour, the others are searched, too.
-_ENOUGH = 20
+_ENOUGH = 10
 #: Tile of the background in binned pixels.
 _TILE = 64
 
@@ -99,8 +99,14 @@ def find_stars(
 
     Examples
     --------
-    >>> stars = find_stars(calibrated)  # doctest: +SKIP
-    >>> np.median(stars[0].fwhm)  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(200, 300), offset=100.0)
+    >>> sky = calibkit.Sky(n_stars=60, star_flux=20_000.0, drift=(2.0, -3.0))
+    >>> raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=sky)
+    >>> lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> stars = calibkit.find_stars(lights)
+    >>> [len(each) > 20 for each in stars]
+    [True, True, True]
     """
     if not threshold > 0 or most < 3:
         msg = f"threshold={threshold!r}, most={most!r}: allowed are a threshold above 0 and 3 stars or more"

@@ -59,8 +59,13 @@ def save_picture(
 
     Examples
     --------
-    >>> shown = calibkit.stretch_picture(result)  # doctest: +SKIP
-    >>> calibkit.save_picture(shown, "m31.tif")  # doctest: +SKIP
+    >>> import calibkit
+    >>> raw = calibkit.simulate_frame(calibkit.Camera(shape=(40, 60), offset=100.0), exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> import tempfile
+    >>> picture = calibkit.stretch_picture(light)
+    >>> calibkit.save_picture(picture, tempfile.mkdtemp() + "/picture.tif").name
+    'picture.tif'
     """
     path = Path(path).expanduser()
     writer = _WRITERS.get(path.suffix.lower())

@@ -98,7 +98,7 @@ def stretch_picture(
     linked : bool
         One scaling for all channels, which keeps their colours; otherwise each its own, which makes the
         background grey.
-    factor, intensity, symmetry, protect
+    factor, intensity, symmetry, protect : float, float, float, (float, float)
         Of "ghs", see `hyperbolic_curve`: D, b, SP and (LP, HP). By default SP is the median's place between black
         and white, and D brings it to *brightness*.
     allow_clipping : bool

@@ -53,7 +53,12 @@ def combine_channels(images: Mapping[str, xr.Dataset], mapping: str | Weights = 
 
     Examples
     --------
-    >>> picture = calibkit.combine_channels({"Ha": h_alpha, "OIII": o_three}, "HOO")  # doctest: +SKIP
+    >>> import calibkit
+    >>> stack = calibkit.simulate_stack(calibkit.Camera(shape=(20, 30), offset=100.0), 2, exposure=60.0)
+    >>> red, green = (calibkit.calibrate(each, bias=calibkit.constant_bias(each, level=100.0)) for each in stack)
+    >>> colour = calibkit.combine_channels({"Ha": red, "OIII": green}, "HOO")
+    >>> colour.signal.dims
+    ('channel', 'y', 'x')
     """
     weights = _weights(images, mapping)
     used = [name for name in images if any(name in part for part in weights.values())]

@@ -33,19 +33,27 @@ def neutralise_background(colour: xr.Dataset, *, level: float | None = None) -> 
     SettingError
         No dimension ``channel``, more than one frame, a channel without a good pixel, or a level that is no number.
 
+    See Also
+    --------
+    white_balance : factors for the channels' colour scale.
+
     Notes
     -----
     The background of a channel is the median of a sample of its good pixels when those 3 robust standard
     deviations above the median have been left out, again until no more are found. Its error is 1.25 σ/√n with n up
     to a million, and is not added to the variance, because it is common to all pixels.
 
-    See Also
-    --------
-    white_balance : factors for the channels' colour scale.
-
     Examples
     --------
-    >>> grey = calibkit.neutralise_background(calibkit.debayer(calibrated))  # doctest: +SKIP
+    >>> import calibkit
+    >>> camera = calibkit.Camera(shape=(40, 60), pattern="RGGB", offset=100.0)
+    >>> raw = calibkit.simulate_frame(camera, exposure=60.0)
+    >>> light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    >>> colour = calibkit.debayer(light, method="superpixel")
+    >>> grey = calibkit.neutralise_background(colour)
+    >>> levels = grey.signal.median(("y", "x")).values
+    >>> bool(abs(levels - levels.mean()).max() < 1.0)
+    True
     """
     if "signal" not in colour or set(colour["signal"].dims) != {"channel", "y", "x"}:
         dims = tuple(colour["signal"].dims) if "signal" in colour else tuple(colour.dims)

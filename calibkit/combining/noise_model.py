@@ -24,19 +24,21 @@ class Detector:
     """What is known about the noise of the frames.
 
     ``gain`` (frame, channel) in electrons per unit of the signal, ``read_noise`` (channel) in electrons, ``level``
-    (channel) the signal without light, or None; NaN where not known.
+    (channel) the signal without light, or None; NaN where not known. ``calibrated`` lights have noise that their
+    signal does not show any more: that of the thermal charge which was subtracted, and of the masters.
     """
 
     gain: np.ndarray
     read_noise: np.ndarray
     level: np.ndarray | None
     has_light: bool
+    calibrated: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether the noise of a sample can be computed."""
         known = bool(np.isfinite(self.gain).all()) and bool(np.isfinite(self.read_noise).all())
-        return known and (self.level is not None or not self.has_light)
+        return known and not self.calibrated and (self.level is not None or not self.has_light)
 
     def require(self) -> list[str]:
         """Raise if gain or read noise are missing; warnings about what else is."""
@@ -55,6 +57,13 @@ class Detector:
                 "rejection such as reject='winsorized'"
             )
             raise SettingError(msg)
+        if self.calibrated:
+            message = (
+                "combine(reject='noise_model'): these lights are calibrated, and their noise is more than gain and read "
+                "noise tell: thermal charge was subtracted, which leaves its noise; so good samples are rejected. Take "
+                "another rejection, such as reject='winsorized'"
+            )
+            return [message]
         if self.level is None and self.has_light:
             message = (
                 "combine(reject='noise_model'): the offset level of these frames is not known and taken as 0 ADU, so "
@@ -112,6 +121,8 @@ def detector_of(
         read_noise=noise,
         level=_level(stack),
         has_light=kind != "bias",
+        calibrated=kind == "light"
+        and any(stack.attrs.get(name) for name in ("dark_subtracted", "flat_divided")),
     )
 
 

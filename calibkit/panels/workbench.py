@@ -58,6 +58,7 @@ class Workbench(Panel):
 
     Examples
     --------
+    >>> import calibkit
     >>> bench = Workbench(calibkit.sample_session("ccd"), step="bias")
     >>> bench
     Workbench(ccd-640x480-v1: bias)

@@ -50,6 +50,7 @@ class Material:
     Examples
     --------
     >>> import tempfile
+    >>> import calibkit
     >>> session = calibkit.scan(calibkit.sample_session("ccd"))
     >>> material = Material(session, tempfile.mkdtemp())
     >>> dict(material.frames("dark").sizes)

@@ -90,8 +90,12 @@ def process(
 
     Examples
     --------
-    >>> result = process("night", None, "done")  # doctest: +SKIP
-    >>> result.stacks[0].path, result.stacks[0].left_out  # doctest: +SKIP
+    >>> import calibkit
+    >>> import tempfile
+    >>> night = calibkit.sample_session("ccd")
+    >>> done = calibkit.process(night, None, tempfile.mkdtemp() + "/done")
+    >>> len(done.table), set(done.table["status"])
+    (10, {'made'})
     """
     start = time.monotonic()
     recipe = Recipe() if recipe is None else recipe if isinstance(recipe, Recipe) else read_recipe(recipe)

@@ -62,7 +62,11 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 
     Examples
     --------
-    >>> recipe = calibkit.read_recipe("night.yaml")  # doctest: +SKIP
+    >>> import calibkit
+    >>> import tempfile
+    >>> path = calibkit.write_recipe(calibkit.Recipe(), tempfile.mkdtemp() + "/recipe.yaml")
+    >>> calibkit.read_recipe(path) == calibkit.Recipe()
+    True
     """
     path = Path(path)
     try:
@@ -116,7 +120,11 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str], *, overwrite: boo
 
     Examples
     --------
-    >>> calibkit.write_recipe(calibkit.Recipe(until="lights"), "night.yaml")  # doctest: +SKIP
+    >>> import calibkit
+    >>> import tempfile
+    >>> path = calibkit.write_recipe(calibkit.Recipe(), tempfile.mkdtemp() + "/recipe.yaml")
+    >>> path.read_text().splitlines()[0]
+    'calibkit recipe: 1'
     """
     path = Path(path)
     with part_file(path, overwrite=overwrite) as part:

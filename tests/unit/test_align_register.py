@@ -123,7 +123,7 @@ def test_places_of_stars_agree_with_the_truth() -> None:
 
 def test_stars_behind_a_red_filter_are_found_where_there_is_light() -> None:
     camera = Camera(pattern="RGGB", **CAMERA)
-    sky = Sky(background=20.0, n_stars=90, star_flux=3e5, fwhm=3.0, drift=(2.3, -3.7))
+    sky = Sky(background=20.0, n_stars=90, star_flux=1.2e5, fwhm=3.0, drift=(2.3, -3.7))
     stack = simulate_stack(camera, 2, exposure=60.0, sky=sky, filter="Ha", seed=4)
     frames = ck.calibrate(stack, bias=ck.constant_bias(stack, 300.0))
     stars = ck.find_stars(frames)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import traitlets
 import xarray as xr
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image as Pictures
 
@@ -133,6 +134,7 @@ def test_another_image_in_place_of_one(panel: ComparePanel, before: xr.DataArray
 @pytest.mark.parametrize("mode", ["before", "after", "split", "side by side", "difference"])
 def test_static_picture(panel: ComparePanel, mode: str) -> None:
     panel.state.mode = mode
+    InteractiveShell.instance()  # without a shell there is nothing to be shown in
     with capture_output() as captured:
         panel._ipython_display_()
     bundle, static = (output.data for output in captured.outputs)
