@@ -61,7 +61,7 @@ def page_zeros(shape: tuple[int, int], dtype: np.dtype | type) -> np.ndarray:
     than the whole combination takes.
     """
     count = shape[0] * shape[1]
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+    if not count or not hasattr(mmap, "MAP_PRIVATE"):  # nothing to take, or Windows
         return np.zeros(shape, dtype)
     buffer = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(buffer, dtype, count).reshape(shape)
