@@ -1,7 +1,8 @@
 """Colour conversion of a 24-megapixel frame beside Siril's: ``python -m tests.benchmarks.debayer``.
 
-Both read the same 16-bit FITS frame with a Bayer pattern and write the colours as FITS. Siril's time is what its
-own log gives for two frames less one (its sequences have two at least), so that its start does not count.
+Both read the same 16-bit FITS frame with a Bayer pattern and write the colours as FITS. Siril's time is half of what
+its own log gives for two frames (its sequences have two at least), so that its start does not count; its processor
+seconds are half of the whole run's.
 Run from the top of the repository.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -33,24 +35,27 @@ def write_frames(folder: Path, height: int, width: int) -> Path:
     return folder / "frame_00001.fit"
 
 
-def siril_seconds(folder: Path) -> float | None:
-    """Seconds per frame of Siril's conversion, writing included, or None where it is not installed."""
+def siril_seconds(folder: Path) -> tuple[float, float]:
+    """Seconds and processor seconds per frame of Siril's conversion, writing included; NaN where it is not installed."""
     if shutil.which("siril-cli") is None:
-        return None
+        return float("nan"), float("nan")
     script = folder / "run.ssf"
     script.write_text(SCRIPT.format(folder=folder, option=" -debayer"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     out = subprocess.run(["siril-cli", "-s", str(script)], capture_output=True, text=True, check=True).stdout
     found = re.findall(r"Execution time: ([\d.]+) (m?s)", out)
-    return sum(float(value) / (1000 if unit == "ms" else 1) for value, unit in found) / 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return sum(float(value) / (1000 if unit == "ms" else 1) for value, unit in found) / 2, processor / 2
 
 
-def calibkit_seconds(path: Path, folder: Path, method: str) -> float:
-    """Seconds to open, convert and save one frame."""
+def calibkit_seconds(path: Path, folder: Path, method: str) -> tuple[float, float]:
+    """Seconds and processor seconds to calibrate, convert and save one frame."""
     raw = calibkit.open_stack(path).isel(frame=0)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     light = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, 0.0), repair=False)
     calibkit.save(calibkit.debayer(light, method=method), folder / "out.fits", overwrite=True)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - processor
 
 
 def main() -> None:
@@ -62,26 +67,29 @@ def main() -> None:
     )
     options = parser.parse_args()
     height, width = (int(number) for number in options.size.split("x"))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         path = write_frames(folder, height, width)
         methods = ("superpixel", "bilinear", "edge")
-        times: dict[str, list[float]] = {"siril": [], **{method: [] for method in methods}}
+        names = {
+            "siril": "Siril (RCD, no variance)",
+            **{method: f"calibkit {method}, with variance and flags" for method in methods},
+        }
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for run in range(options.runs + 1):  # the first run compiles and fills the caches, and does not count
-            siril = siril_seconds(folder)
-            found = {method: calibkit_seconds(path, folder, method) for method in methods}
+            found = {"siril": siril_seconds(folder)}
+            found |= {method: calibkit_seconds(path, folder, method) for method in methods}
             if run:
-                times["siril"].append(siril if siril is not None else float("nan"))
-                for method in methods:
-                    times[method].append(found[method])
-        reference = float(np.median(times.pop("siril")))
-        print(f"| {height} × {width}, read, convert, write | seconds | Siril ÷ calibkit |\n|---|---:|---:|")
-        print(f"| Siril (RCD, no variance) | {reference:.2f} | 1 |")
-        for method, values in times.items():
-            seconds = float(np.median(values))
-            print(
-                f"| calibkit {method}, with variance and flags | {seconds:.2f} | {reference / seconds:.2f} |"
-            )
+                for name, pair in found.items():
+                    times[name].append(pair)
+        medians = {name: np.median(pairs, axis=0) for name, pairs in times.items()}
+        print(
+            f"| {height} × {width}, read, convert, write | seconds | Siril ÷ it | processor seconds | Siril ÷ it |\n"
+            "|---|---:|---:|---:|---:|"
+        )
+        for name, (wall, processor) in medians.items():
+            ratios = medians["siril"] / medians[name]
+            print(f"| {names[name]} | {wall:.2f} | {ratios[0]:.2f} | {processor:.2f} | {ratios[1]:.2f} |")
 
 
 if __name__ == "__main__":
