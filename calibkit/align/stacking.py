@@ -25,7 +25,7 @@ from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining import combine
 from calibkit.errors import MismatchError, SettingError
-from calibkit.memory import band_rows, worker_count
+from calibkit.memory import band_rows, release_memory, worker_count
 from calibkit.progress import Progress, silent
 
 Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
@@ -171,6 +171,8 @@ def stack_lights(
         progress=progress,
         client=client,
     )
+    del aligned
+    release_memory()  # what the bands were made in
     result.attrs["noise_correlation"] = round(correlation(grid, matrices), 3)
     result = _recorded(
         result, used[0], transforms, channels=channels, scale=scale, interpolation=interpolation

@@ -128,6 +128,7 @@ def fresh() -> Iterator[Fresh]:
 @pytest.fixture
 def panel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Panel]:
     made = PANELS[request.param][0](tmp_path)
+    made.given = made.settings()  # what it was made with stays, whatever else is tried
     yield made
     made.close()
 
@@ -144,7 +145,7 @@ def test_every_panel_is_here() -> None:
 def test_code_makes_the_result_byte_by_byte(panel: Panel, fresh: Fresh, data: st.DataObject) -> None:
     chosen = data.draw(PANELS[type(panel).__name__][1])
     panel.state.restore()
-    for name, value in chosen.items():
+    for name, value in {**panel.given, **chosen}.items():
         setattr(panel.state, name, value)
     assert panel.errors.text == ""
     assert fresh.result(panel.code) == plain(panel.result), panel.code

@@ -134,7 +134,7 @@ def test_dark_corners_are_background_too() -> None:
 
 def test_a_channel_that_clips_is_named() -> None:
     image = colour()
-    with pytest.raises(SettingError, match="pixels in B, which lies at (199.9|200.0)"):
+    with pytest.raises(SettingError, match=r"pixels in B, which lies at (199\.9|200\.0)"):
         stretch_picture(image, black=250.0)
     linked = stretch_picture(image)
     assert len({facts["black"] for facts in linked.attrs["scaling"].values()}) == 1

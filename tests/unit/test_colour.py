@@ -255,3 +255,24 @@ def test_h_alpha_is_the_red_plane() -> None:
     for line, words in (("X", "allowed are Ha"), ("OIII", "channel_worth")):
         with pytest.raises(SettingError, match=words):
             calibkit.extract_line(light, line)
+
+
+@pytest.mark.parametrize("method", ["superpixel", "bilinear", "edge"])
+def test_what_a_lazy_frame_comes_from_is_computed_once(method: str) -> None:
+    """Bands share the rows around their edges, and signal, variance and flags their source."""
+    calls: list[int] = []
+
+    def source(block: np.ndarray) -> np.ndarray:
+        calls.append(block.shape[0])
+        return block + 1
+
+    image = da.from_array(rng.normal(size=(24, 12)).astype(np.float32), chunks=(6, -1))
+    shared = image.map_blocks(source, dtype=np.float32, meta=np.empty((0, 0), np.float32))
+    ds = mosaic(np.zeros((24, 12)), "RGGB")
+    ds = ds.assign(
+        signal=ds["signal"].copy(data=shared),
+        variance=ds["variance"].copy(data=abs(shared)),
+        flags=ds["flags"].copy(data=(shared > 2).astype(np.uint16)),
+    )
+    calibkit.debayer(ds, method=method).compute()
+    assert calls == [6] * 4

@@ -100,6 +100,18 @@ def test_a_night_becomes_a_picture(night: Path, undisturbed: RunResult) -> None:
     assert not (done.out / ".calibkit/passing").exists()
 
 
+def test_a_recipe_may_ask_for_drizzle(night: Path, undisturbed: RunResult, tmp_path: Path) -> None:
+    done = run(night, tmp_path / "out", Recipe(stack=StackSettings(channels="drizzle")))
+    assert done.ok
+    drizzled, aligned = (
+        calibkit.open_result(result.out / result.stacks[0].path).signal.values
+        for result in (done, undisturbed)
+    )
+    middle = np.s_[..., 15:-15, 15:-15]
+    assert np.nanmedian(drizzled[middle]) == pytest.approx(np.nanmedian(aligned[middle]), abs=2.0)
+    assert np.nansum(drizzled[middle]) == pytest.approx(np.nansum(aligned[middle]), rel=0.02)
+
+
 def test_what_is_finished_is_not_done_again(night: Path, tmp_path: Path) -> None:
     first = run(night, tmp_path / "out")
     times = {
