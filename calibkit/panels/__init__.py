@@ -5,7 +5,7 @@ A panel is loaded when it is first used: nobody waits for the others.
 
 from __future__ import annotations
 
-import importlib
+from calibkit._lazy import lazy_names
 
 #: panel → its module, in the lecture's order.
 _HOME = {
@@ -28,16 +28,4 @@ _HOME = {
 }
 
 __all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
