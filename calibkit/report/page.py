@@ -20,6 +20,7 @@ from calibkit.pipeline.result import FAILED, LightRow, MasterRow, RunResult
 from calibkit.pipeline.store import write_whole
 from calibkit.progress import Progress, silent
 from calibkit.report.pictures import frame_picture, histogram, noise_figure, unit_text, view_of_result
+from calibkit.report.stacks import stacks_html
 from calibkit.session.table import group_table, match_rows
 
 _HERE = Path(__file__).parent
@@ -94,6 +95,7 @@ def _page(result: RunResult, progress: Progress) -> str:
         _problems(result),
         _matches(result),
         _masters(result, figures, progress),
+        stacks_html(result, _number, _table),
         _lights(result, figures, progress),
         _noise(result, figures),
         _light_table(result),

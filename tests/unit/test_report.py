@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,11 +14,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.io import fits
+from PIL import Image
 
 import calibkit
 from calibkit.display.view import FrameView
 from calibkit.errors import OutputError
 from calibkit.pipeline import LightRow, RunResult
+from calibkit.pipeline.result import StackRow
 from calibkit.report import write_report
 from calibkit.report.pictures import frame_picture, histogram, noise_figure
 
@@ -178,3 +183,42 @@ def test_noise_is_shown_where_it_was_predicted() -> None:
     (dots,) = [renderer for renderer in plot.renderers if hasattr(renderer, "glyph")]
     assert dots.data_source.data["light"] == [2]
     assert dots.data_source.data["ratio"] == [1.25]
+
+
+def test_stacks_are_shown_with_what_is_in_them_and_what_is_not(done: RunResult, tmp_path: Path) -> None:
+    picture = tmp_path / "m31.png"
+    Image.fromarray((np.arange(120 * 160, dtype=np.uint16).reshape(120, 160)) * 3).save(picture)
+    frame = {"file": "a.fits", "fwhm": 2.345, "stars": 12, "rms": 0.0123}
+    made = StackRow(
+        "M 31 <x>",
+        path="stacks/m31.fits",
+        picture=str(picture),
+        status="made",
+        files=["a.fits"],
+        left_out={"b.fits": "no <stars>"},
+        frames=[frame],
+        units="adu",
+        noise={"R": {"level": 12.5, "measured": 1.25, "predicted": 1.2}},
+    )
+    gone = replace(made, name="gone", picture="nowhere.png")
+    bad = StackRow("bad", error="it <failed>")
+    page = write_report(replace(done, stacks=[made, gone, bad]), tmp_path / "report.html").read_text(
+        encoding="utf-8"
+    )
+    for text in (
+        "M 31 &lt;x&gt;",
+        "b.fits: no &lt;stars&gt;",
+        "2.345",
+        "12.5",
+        "it &lt;failed&gt;",
+        "nowhere.png",
+    ):
+        assert text in page
+    data = re.findall(r'<img alt="m31.png"[^>]*base64,([^"]+)"', page)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[0]))), dtype=float)
+    assert shown.shape == (120, 160)
+    assert abs(shown[-1].mean() - 119 * 160 * 3 / 257) < 6
+
+
+def test_a_page_without_stacks_says_nothing_of_them(html: str) -> None:
+    assert "<h2>Stacks</h2>" not in html
