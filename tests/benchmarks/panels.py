@@ -181,11 +181,11 @@ def measure(page: Page, root: Path, frames: Path, presses: int) -> Iterator[tupl
     page.wait_for_timeout(500)
     yield "divider ([ ])", median(pressed(page, ["[", "[", "]", "]"], count=presses, quiet=300)[0]), 60, "ms"
     page.keyboard.press("1")
-    handle = page.locator(".calibkit-figure [role=slider]").nth(1)
+    handle = page.locator(".calibkit-figure [role=slider][aria-label*=midtone i]:visible").first
     handle.focus()
     yield (
         "stretch (a level's handle)",
-        median(pressed(page, ["ArrowRight", "ArrowLeft"], count=presses, quiet=300)[0]),
+        median(pressed(page, ["Shift+ArrowRight", "Shift+ArrowLeft"], count=presses, quiet=300)[0]),
         60,
         "ms",
     )
