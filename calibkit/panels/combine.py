@@ -199,7 +199,7 @@ class CombinePanel(Panel):
         ):
             value = getattr(state, name)
             if value is None:
-                value = getattr(REJECTIONS[state.reject], name) if has_limits else least
+                value = getattr(REJECTIONS[state.reject], name) if has_limits else 3.0  # the usual one
             with slider.hold_trait_notifications():
                 slider.min, slider.max = min(least, value), max(most, value)
                 slider.step, slider.value = step, value

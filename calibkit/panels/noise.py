@@ -198,7 +198,7 @@ class NoisePanel(Panel):
         self.ledger, self.transfer, self._problems = found
         if self.ledger is not None:
             channels = [c for c in self.ledger.channels if not self.ledger.is_empty(c)]
-            self._channel.options = ["", *channels]
+            self._channel.options = [("first with light", ""), *((name, name) for name in channels)]
             self._step.options = list(self.ledger.steps)
         self._draw_transfer()
         self._draw()
@@ -399,10 +399,11 @@ class NoisePanel(Panel):
         state, errors = self.state, self.errors
         self.note, self.advice = Note(), Note()
         if self._profile is not None:
-            channels = ["", *self._profile.read_noise]
+            channels = list(self._profile.read_noise)
         else:
-            channels = sorted({"", state.channel})
-        self._channel = choice(state, errors, "channel", "channel", among=channels)
+            channels = [state.channel] if state.channel else []
+        named = [("first with light", ""), *((name, name) for name in channels)]
+        self._channel = choice(state, errors, "channel", "channel", among=named)
         self._step = choice(state, errors, "step", "drawn after")
         self._budget_controls = row(self._channel, choice(state, errors, "unit", "in"), self._step)
         self._numbers = [self._number(*each) for each in (

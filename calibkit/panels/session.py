@@ -147,7 +147,9 @@ class SessionPanel(Panel):
         samples = []
         for name in SAMPLE_NAMES:
             button = ipywidgets.Button(
-                description=f"sample: {name}", tooltip="A simulated night whose truth is known."
+                description=f"sample: {name}",
+                tooltip="A simulated night whose truth is known.",
+                layout={"width": "auto"},
             )
             button.on_click(lambda _button, name=name: self.open_sample(name))
             samples.append(button)
