@@ -180,7 +180,7 @@ def _in_dark(
     around = measure_surroundings(dark)
     scatter = measure_surroundings(dark, variable="variance") if "variance" in dark else None
     stands = standing_out(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
-    limit = _limit(scatter, around, sigma)
+    limit = limit_of(scatter, around, sigma)
     values = np.empty(stands.shape, fl.FLAG_DTYPE)
 
     def judge(y0: int) -> None:
@@ -203,7 +203,7 @@ def _in_dark(
     return _made(dark, values, stands)
 
 
-def _limit(scatter: Surroundings | None, around: Surroundings, sigma: float) -> float:
+def limit_of(scatter: Surroundings | None, around: Surroundings, sigma: float) -> float:
     """Measured excess, in sigma, above which the true one is *sigma* in most cases."""
     noise = np.array(np.nan) if scatter is None else scatter.level
     share = float(np.median(np.sqrt(np.maximum(noise, 0)) / around.sigma))

@@ -10,7 +10,7 @@ import xarray as xr
 from calibkit import flags as fl
 from calibkit.cfa import channel_index
 from calibkit.defects.defect_map import DefectMap
-from calibkit.defects.finding import _limit, find_defects
+from calibkit.defects.finding import find_defects, limit_of
 from calibkit.defects.surroundings import Surroundings, measure_surroundings
 from calibkit.errors import SettingError
 from calibkit.progress import Progress, silent
@@ -39,7 +39,7 @@ class HotThreshold:
 
     def excess(self, sigma: float) -> float:
         """Measured excess, in sigma, above which the true one is *sigma* in most cases."""
-        return _limit(self.scatter, self.around, sigma)
+        return limit_of(self.scatter, self.around, sigma)
 
     def value(self, sigma: float) -> float:
         """Value of a hot pixel in a typical place, in the unit of the dark."""

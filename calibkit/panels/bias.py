@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets
 import traitlets
 import xarray as xr
 from bokeh.layouts import column
@@ -15,11 +14,10 @@ from calibkit.bias.interference import Wave, find_interference, power_spectrum
 from calibkit.bias.summary import BiasSummary, summarise_bias
 from calibkit.display.central import central_part
 from calibkit.display.numbers import log_shades
-from calibkit.errors import SettingError
 from calibkit.masters import master_bias
-from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
+from calibkit.panels.frames import FramesPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.notes import Note
@@ -32,7 +30,7 @@ from calibkit.state.bias import BiasState
 _SPECTRUM_BYTES = 2**21
 
 
-class BiasPanel(Panel):
+class BiasPanel(FramesPanel):
     """Bias frames: a picture, its histogram, rows and columns, and the spectrum in which interference shows.
 
     Parameters
@@ -65,11 +63,7 @@ class BiasPanel(Panel):
 
     def __init__(self, biases: xr.DataArray, **settings: Any) -> None:
         state = BiasState(**settings)
-        if biases.dims != ("frame", "y", "x") or biases.sizes["frame"] < 2:
-            msg = f"BiasPanel: two or more bias frames (frame, y, x) are wanted, found {dict(biases.sizes)}"
-            raise SettingError(msg)
-        self._stack = biases
-        self._check(state)
+        self._take(biases, state, "bias")
         super().__init__(state, ErrorArea())
         count = biases.sizes["frame"]
         self.waves: list[Wave] = []
@@ -78,12 +72,7 @@ class BiasPanel(Panel):
         self.view = ImageView(biases.isel(frame=state.frame), state=state, errors=self.errors, height=360)
         self._make_plots()
         self._picture_note, self._note, self._wave_note = Note(), Note(), Note()
-        self._whole = ipywidgets.Button(
-            description="whole master",
-            tooltip="Combine the whole frames and show them",
-            layout={"width": "auto"},
-        )
-        self._whole.on_click(lambda _button: self._combine_whole())
+        self._whole = self._whole_button(self._combine_whole)
         self._frame_slider = slider(state, self.errors, "frame", "frame", top=count - 1)
         controls = [
             modes(state, self.errors, "picture"),
@@ -112,34 +101,14 @@ class BiasPanel(Panel):
         """The master bias of the whole frames; see `calibkit.master_bias`."""
         return self._master(self._stack)
 
-    def describe(self) -> str:
-        count, height, width = self._stack.shape
-        return f"{count} frames of {height} × {width}"
-
-    def png(self) -> bytes:
-        return self.view.png()
-
     # ---- settings -------------------------------------------------------------------------------------------
-
-    def _check(self, state: BiasState) -> None:
-        count = self._stack.sizes["frame"]
-        if state.frame >= count or (state.frames or 0) > count:
-            msg = f"frame={state.frame}, frames={state.frames}: there are {count} frames, counted from 0"
-            raise SettingError(msg)
-
-    def _count(self) -> int:
-        return self.state.frames or self._stack.sizes["frame"]
 
     def _master(self, stack: xr.DataArray, **options: Any) -> xr.Dataset:
         return master_bias(stack.isel(frame=slice(self._count())), method=self.state.method, **options)
 
     def _changed(self, change: traitlets.Bunch) -> None:
         with self.errors.guard("bias"):
-            try:
-                self._check(self.state)
-            except SettingError:
-                setattr(self.state, change["name"], change["old"])
-                raise
+            self._check_change(change)
             if self._part is not None:
                 self._show()
                 if change["name"] == "frames":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets
 import traitlets
 import xarray as xr
 from bokeh.layouts import row as beside
@@ -13,11 +12,11 @@ from bokeh.models import NumeralTickFormatter, Span
 from calibkit.dark.summary import fitted_rates, noise_by_frames
 from calibkit.defects import DefectMap, find_defects
 from calibkit.display.central import central_part
-from calibkit.errors import MismatchError, SettingError
+from calibkit.errors import MismatchError
 from calibkit.masters import master_dark
-from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
+from calibkit.panels.frames import FramesPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.notes import Note
@@ -32,7 +31,7 @@ from calibkit.state.dark import DarkState
 _NUMBERS = "0.[0000]"
 
 
-class DarkPanel(Panel):
+class DarkPanel(FramesPanel):
     """One dark frame beside the master of many, and what the master gains.
 
     Parameters
@@ -76,11 +75,8 @@ class DarkPanel(Panel):
         **settings: Any,
     ) -> None:
         state = DarkState(**settings)
-        if darks.dims != ("frame", "y", "x") or darks.sizes["frame"] < 2:
-            msg = f"DarkPanel: two or more dark frames (frame, y, x) are wanted, found {dict(darks.sizes)}"
-            raise SettingError(msg)
-        self._stack, self._temperatures, self._biases = darks, temperatures, biases
-        self._check(state)
+        self._take(darks, state, "dark")
+        self._temperatures, self._biases = temperatures, biases
         super().__init__(state, ErrorArea())
         count = darks.sizes["frame"]
         self.rates: DarkRates | None = None
@@ -92,12 +88,7 @@ class DarkPanel(Panel):
         )
         self._make_plots()
         self._note, self._noise_note, self._rate_note = Note(), Note(), Note()
-        self._whole = ipywidgets.Button(
-            description="whole master",
-            tooltip="Combine the whole frames and show them",
-            layout={"width": "auto"},
-        )
-        self._whole.on_click(lambda _button: self._combine_whole())
+        self._whole = self._whole_button(self._combine_whole)
         controls = [
             slider(state, self.errors, "frame", "one frame", top=count - 1),
             slider(state, self.errors, "frames", "frames in the master", top=count),
@@ -128,34 +119,14 @@ class DarkPanel(Panel):
         """The master dark of the whole frames; see `calibkit.master_dark`."""
         return self._master(self._stack, hot_sigma=self.state.hot_sigma)
 
-    def describe(self) -> str:
-        count, height, width = self._stack.shape
-        return f"{count} frames of {height} × {width}"
-
-    def png(self) -> bytes:
-        return self.view.png()
-
     # ---- settings -------------------------------------------------------------------------------------------
-
-    def _check(self, state: DarkState) -> None:
-        count = self._stack.sizes["frame"]
-        if state.frame >= count or (state.frames or 0) > count:
-            msg = f"frame={state.frame}, frames={state.frames}: there are {count} frames, counted from 0"
-            raise SettingError(msg)
-
-    def _count(self) -> int:
-        return self.state.frames or self._stack.sizes["frame"]
 
     def _master(self, stack: xr.DataArray, **options: Any) -> xr.Dataset:
         return master_dark(stack.isel(frame=slice(self._count())), method=self.state.method, **options)
 
     def _changed(self, change: traitlets.Bunch) -> None:
         with self.errors.guard("dark"):
-            try:
-                self._check(self.state)
-            except SettingError:
-                setattr(self.state, change["name"], change["old"])
-                raise
+            self._check_change(change)
             if change["name"] == "frame":
                 self.view.show(self._stack.isel(frame=self.state.frame), layer=0)
             elif self._part is not None:
