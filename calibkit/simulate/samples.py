@@ -4,7 +4,7 @@ The CCD session reproduces the figures of the lecture's worked example. There a 
 pixel values; *shown from a to b* means here that 0.1 % of the pixels lie below a and 0.1 % above b. With that
 definition, and the median of the darks and the mean of the flats as masters, the first light is shown from
 827 to 2617 raw, 715 to 2132 after the dark and 724 to 2119 after the flat, and the flat runs from 4.3 % below
-to 3.8 % above its mean (`PERCENTILES`).
+to 3.8 % above its mean, all to half a per cent (`PERCENTILES`).
 """
 
 from __future__ import annotations
