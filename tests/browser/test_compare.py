@@ -147,6 +147,8 @@ def test_a_reloaded_page_shows_the_panel_as_it_was(server: tuple[str, Path], bro
     root.press("2")
     pressed = root.get_by_role("button", name="after", exact=True, pressed=True)
     expect(pressed).to_be_visible()
+    # The page shows its own state at once; what a reload brings back is what has arrived in the kernel.
+    Notebook(page).wait_for("panel.state.mode", "after")
     page.reload()
     expect(pressed).to_be_visible(timeout=60_000)
     page.wait_for_function(f"() => ({COLOURS})([[0.5, 0.5]])[0].join() !== '255,255,255'")
