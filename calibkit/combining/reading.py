@@ -15,6 +15,7 @@ import xarray as xr
 
 from calibkit.errors import Cancelled, MismatchError
 from calibkit.flags import usable
+from calibkit.io.byte_order import swap_bytes
 from calibkit.memory import BAND_BYTES, band_rows
 
 #: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
@@ -205,14 +206,11 @@ def read_rows(source: Any, frame: int, y0: int, y1: int, out: np.ndarray) -> Non
     """Rows of a frame of a `StackSource` into *out*, without a copy where the file allows it."""
     single = source.sources[frame]
     flip = getattr(single, "stored_flip", None)
-    if flip is not None and single.info.dtype == out.dtype:
-        from calibkit.kernels import samples
-
-        if single.read_stored(y0, y1, out, area=source.area):
-            bits = {2: (np.uint16, samples.swap_bytes_16), 4: (np.uint32, samples.swap_bytes_32)}
-            unsigned, swap = bits[out.dtype.itemsize]
-            swap(out.reshape(-1).view(unsigned), unsigned(flip))
-            return
+    stored = flip is not None and single.info.dtype == out.dtype
+    if stored and single.read_stored(y0, y1, out, area=source.area):
+        bits = out.view(f"u{out.itemsize}")
+        swap_bytes(bits, bits.dtype.type(flip))
+        return
     source.read(frame, y0, y1, out=out)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from calibkit.errors import FrameFileError
+from calibkit.io.byte_order import swap_bytes
 from calibkit.io.cards import BLOCK, Header, parse_header
 from calibkit.io.inflate import InflateStream
 from calibkit.io.keywords import frame_facts
@@ -80,11 +81,11 @@ class Layout:
 
     def decode(self, raw: np.ndarray) -> np.ndarray:
         """Numbers that the stored ones stand for; *raw* may be overwritten."""
-        native = raw if raw.dtype.isnative else raw.byteswap(inplace=True).view(raw.dtype.newbyteorder("="))
+        native = raw.view(raw.dtype.newbyteorder("="))
+        bits = native.view(f"u{raw.itemsize}")
+        swap_bytes(bits, bits.dtype.type(self.unsigned_offset))
         if self.unsigned_offset:
-            values = native.view(self.dtype)
-            values ^= self.dtype.type(-128 if self.bitpix == 8 else self.unsigned_offset)
-            return values
+            return native.view(self.dtype)
         if native.dtype == self.dtype and (self.bzero, self.bscale) == (0, 1):
             return native
         # numpy 2 would compute int16 × python float in float16's larger sibling; say it instead

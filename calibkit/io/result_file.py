@@ -17,6 +17,7 @@ import xarray as xr
 from calibkit.cfa import Pattern
 from calibkit.errors import FrameFileError, SettingError
 from calibkit.io import plain
+from calibkit.io.byte_order import swap_bytes
 from calibkit.io.cards import BLOCK, Header, parse_header
 from calibkit.io.detect import read_magic
 from calibkit.memory import band_rows
@@ -75,12 +76,14 @@ class ImagePlan:
         return self.variable.size * abs(self.bitpix) // 8
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as they are stored: big-endian, unsigned numbers with the top bit turned."""
+        """Rows as they are stored: big-endian, unsigned numbers with the top bit turned; *rows* stay as they are."""
         code = _code(self.variable.dtype)
-        rows = np.ascontiguousarray(rows, dtype=code)
-        if self.bzero:
-            rows = (rows.view(f"u{rows.itemsize}") ^ _top_bit(rows.itemsize)).view(f"i{rows.itemsize}")
-        return rows.astype(rows.dtype.newbyteorder(">"), copy=False)
+        bits = np.array(rows, dtype=code, order="C").view(f"u{np.dtype(code).itemsize}")
+        flip = _top_bit(bits.itemsize) if self.bzero else bits.dtype.type(0)
+        swap_bytes(bits, flip.byteswap())
+        return bits.view(
+            np.dtype(code[0].replace("u", "i") + code[1] if self.bzero else code).newbyteorder(">")
+        )
 
 
 def _code(dtype: np.dtype) -> str:
@@ -262,7 +265,7 @@ class _Image:
         """Rows of one plane."""
         height, width = self.shape[-2:]
         code = _code(self.dtype)
-        raw = np.empty((y1 - y0, width), dtype=np.dtype(code).newbyteorder(">"))
+        raw = np.empty((y1 - y0, width), dtype=code)
         try:
             with self.path.open("rb", buffering=0) as file:
                 state = os.fstat(file.fileno())
@@ -280,11 +283,9 @@ class _Image:
         except OSError as error:
             msg = f"{self.path}: cannot be read any more ({error.strerror or error})"
             raise FrameFileError(msg) from error
-        rows = raw.astype(code)
-        if _STORED[code][1]:
-            bits = rows.view(f"u{rows.itemsize}")
-            bits ^= _top_bit(rows.itemsize)
-        return rows.astype(self.dtype, copy=False)
+        bits = raw.view(f"u{raw.itemsize}")
+        swap_bytes(bits, _top_bit(raw.itemsize) if _STORED[code][1] else bits.dtype.type(0))
+        return raw.astype(self.dtype, copy=False)
 
 
 def _lazy(image: _Image, period: int) -> Any:
