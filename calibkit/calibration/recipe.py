@@ -17,6 +17,8 @@ ENOUGH = 4
 #: Squares of neighbours that a repair looks at, and the one over which expected electrons are averaged.
 REPAIR_REACHES, SMOOTH_REACHES = (1, 2, 3), (2,)
 
+#: Rows that are worked on at once: what is made on the way stays in the processor's cache.
+_BLOCK = 128
 #: Rows of the masters under one band of the frame, by name; None for what there is not.
 Rows = dict[str, np.ndarray | None]
 
@@ -63,55 +65,93 @@ def calibrate_rows(
         The same rows of the masters: "bias", "bias variance", "bias flags", likewise of dark and flat, and
         "defects".
     """
+    light = _native(light)
+    masters = {name: _native(np.asarray(rows)) for name, rows in masters.items() if rows is not None}
+    shape = (count, light.shape[1])
+    out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    constants = _constants(recipe, frame, shape[1])
+    for start in range(top, top + count, _BLOCK):
+        stop = min(start + _BLOCK, top + count)
+        above, below = max(0, start - recipe.halo), min(len(light), stop + recipe.halo)
+        under = {name: rows[above:below] for name, rows in masters.items()}
+        to = tuple(array[start - top : stop - top] for array in out)
+        turned = {name: np.roll(table, -(y0 + above), axis=0) for name, table in constants.items()}
+        _calibrate_block(recipe, frame, y0 + above, start - above, light[above:below], under, turned, to)
+    return out
+
+
+def _constants(recipe: Recipe, frame: int, width: int) -> Rows:
+    """What differs between channels, along the rows of the pattern's first cell, (py, width)."""
+    columns = recipe.cell[:, np.arange(width) % recipe.cell.shape[1]]
+    tables = {"constant": recipe.constant}
+    if recipe.noise is not None:
+        tables["per_adu"], tables["floor"] = recipe.noise.per_adu[frame], recipe.noise.floor[frame]
+        tables["dark_level"] = recipe.noise.dark_level
+    return {name: np.asarray(values, np.float64)[columns] for name, values in tables.items()}
+
+
+def _calibrate_block(
+    recipe: Recipe,
+    frame: int,
+    y0: int,
+    top: int,
+    light: np.ndarray,
+    masters: Rows,
+    constants: Rows,
+    out: tuple[np.ndarray, ...],
+) -> None:
+    """Fill *out*, which begins *top* rows below the first of *light*."""
     from calibkit.kernels import calibrate as kernels
     from calibkit.kernels.repair import repair_rows
 
-    light = _native(light)
-    shape = light.shape
-    empty, no_flags = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint16)
-
     def rows(name: str) -> np.ndarray:
-        array = masters.get(name)
-        if array is None:
-            return no_flags if name.endswith("flags") or name == "defects" else empty
-        return _native(np.asarray(array))
+        dtype = np.uint16 if name.endswith("flags") or name == "defects" else np.float32
+        return masters[name] if name in masters else np.empty((0, 0), dtype)
 
-    cell = np.roll(recipe.cell, -y0, axis=0)
-    bias, dark = rows("bias"), rows("dark")
+    shape, side = light.shape, _side(recipe.smooth)
     scale = float(recipe.scale[frame])
-    signal = np.empty(shape, np.float32)
-    variance = np.full(shape, np.nan, np.float32)
+    net = np.empty((shape[0], side + shape[1] + side), np.float32)
+    inner = net[:, side : side + shape[1]]
     flags = np.empty(shape, np.uint16)
-    kernels.subtract(light, bias, dark, scale, recipe.constant, cell, signal)
-    kernels.flag_pixels(
-        light, recipe.saturation, rows("bias flags"), rows("dark flags"), rows("defects"), signal, flags
-    )
-    if recipe.noise is not None:
-        terms = (recipe.noise.per_adu[frame], recipe.noise.floor[frame], recipe.noise.dark_level, cell)
-        expected = np.empty(shape, np.float32)
-        kernels.first_guess(signal, dark, scale, *terms, variance)
-        kernels.expect(signal, variance, np.roll(recipe.smooth, -y0, axis=0), 0, expected)
-        shares = (scale, float(recipe.bias_share[frame]), scale**2)
+    kernels.subtract(
+        light, rows("bias"), rows("dark"), scale, constants["constant"], recipe.saturation, rows("bias flags"),
+        rows("dark flags"), rows("defects"), side, net, flags,
+    )  # fmt: skip
+    spread = np.empty(shape, np.float32)
+    if recipe.noise is None:
+        spread[:] = np.nan
+    else:
         kernels.noise(
-            expected,
-            dark,
-            rows("bias variance"),
-            rows("dark variance"),
-            *shares,
-            *terms,
-            recipe.noise.floor_has_dark,
-            variance,
+            net, side, np.roll(recipe.smooth, -y0, axis=0), _square(recipe.smooth), rows("dark"), rows("bias variance"),
+            rows("dark variance"), scale, float(recipe.bias_share[frame]), scale**2, constants["per_adu"],
+            constants["floor"], constants["dark_level"], recipe.noise.floor_has_dark, spread,
+        )  # fmt: skip
+    signal = inner
+    if "flat" in masters:
+        signal, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        kernels.divide(
+            inner, spread, rows("flat"), rows("flat variance"), rows("flat flags"), signal, variance, flags
         )
-        variance[np.isnan(signal)] = np.nan
-    if masters.get("flat") is not None:
-        kernels.divide(signal, variance, rows("flat"), rows("flat variance"), rows("flat flags"), flags)
-    inner = slice(top, top + count)
-    if not recipe.repair:
-        return signal[inner], variance[inner], flags[inner]
-    out = tuple(np.empty((count, shape[1]), array.dtype) for array in (signal, variance, flags))
-    taps, rings = (np.roll(table, -y0, axis=0) for table in (recipe.taps, recipe.rings))
-    repair_rows(signal, variance, flags, np.uint16(REPAIRABLE), taps, rings, ENOUGH, top, *out)
-    return out
+        spread = variance
+    if recipe.repair:
+        taps, rings = (np.roll(table, -y0, axis=0) for table in (recipe.taps, recipe.rings))
+        repair_rows(signal, spread, flags, np.uint16(REPAIRABLE), taps, rings, ENOUGH, top, *out)
+        return
+    for target, made in zip(out, (signal, spread, flags), strict=True):
+        target[...] = made[top : top + len(target)]
+
+
+def _square(taps: np.ndarray) -> tuple[int, int]:
+    """Step between the places when the taps, with (0, 0), are a square of 5 × 5 for every pixel, else (0, 0)."""
+    step = tuple((np.abs(taps).max(axis=(0, 1, 2)) // 2).tolist())
+    square = {(dy * step[0], dx * step[1]) for dy in range(-2, 3) for dx in range(-2, 3)}
+    found = {tuple(tap) for tap in taps[0, 0].tolist()}
+    return step if taps.shape[:2] == (1, 1) and min(step) > 0 and found == square else (0, 0)
+
+
+def _side(taps: np.ndarray) -> int:
+    """Columns that the farthest tap looks away."""
+    return int(np.abs(taps[..., 1]).max(initial=0))
 
 
 def _native(array: np.ndarray) -> np.ndarray:

@@ -28,11 +28,11 @@ def repair_rows(signal, variance, flags, wanted, taps, rings, enough, top, out, 
     py, px = rings.shape[:2]
     for i in range(out.shape[0]):
         y = i + top
+        out[i, :] = signal[y, :]
+        out_variance[i, :] = variance[y, :]
+        out_flags[i, :] = flags[y, :]
         for x in range(width):
             flag = flags[y, x]
-            out[i, x] = signal[y, x]
-            out_variance[i, x] = variance[y, x]
-            out_flags[i, x] = flag
             if (flag & wanted) == 0 or (flag & (_NO_DATA | _REPAIRED)) != 0:
                 continue
             a, b = y % py, x % px
