@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from calibkit.calibration.recipe import Recipe, calibrate_rows
+from calibkit.frames import stack_source
+from calibkit.io.result_file import rows_of
+from calibkit.io.source import StackSource
 from calibkit.memory import band_rows, worker_count
 from calibkit.progress import Progress
 
@@ -61,8 +67,12 @@ def run_now(light: Any, masters: Arrays, recipe: Recipe, progress: Progress) -> 
     return out
 
 
-def run_lazily(light: Any, masters: Arrays, recipe: Recipe) -> tuple[Any, ...]:
-    """The same as dask arrays in bands of rows; nothing is read before they are computed."""
+def run_lazily(light: Any, masters: Arrays, recipe: Recipe, *, source: StackSource | None) -> tuple[Any, ...]:
+    """The same as dask arrays in bands of rows; nothing is read before they are computed.
+
+    What lies in files that can be read anywhere is read by the rows that a band and its halo need. *source* is the
+    reader behind *light*, if it is known: pieces of dask's chunks would have to be put together first.
+    """
     import dask
     import dask.array as da
 
@@ -72,26 +82,33 @@ def run_lazily(light: Any, masters: Arrays, recipe: Recipe) -> tuple[Any, ...]:
     columns: list[list[Any]] = [[[] for _ in range(frames)] for _ in DTYPES]
     for y0, y1 in itertools.pairwise(edges):
         above, below = max(0, y0 - recipe.halo), min(height, y1 + recipe.halo)
-        under = [array[above:below] for array in masters.values()]
+        under = [_rows(rows_of(array), array, above, below) for array in masters.values()]
         for frame in range(frames):
-            made = work(
-                recipe, frame, above, y0 - above, y1 - y0, light[frame, above:below], list(masters), *under
-            )
-            for column, part, dtype in zip(columns, made, DTYPES, strict=True):
-                column[frame].append(da.from_delayed(part, (y1 - y0, width), dtype))
+            read = None if source is None else partial(source.read, frame)
+            part = _rows(read, light[frame], above, below)
+            made = work(recipe, frame, above, y0 - above, y1 - y0, part, list(masters), *under)
+            for column, rows, dtype in zip(columns, made, DTYPES, strict=True):
+                column[frame].append(da.from_delayed(rows, (y1 - y0, width), dtype))
     return tuple(da.stack([da.concatenate(parts) for parts in column]) for column in columns)
 
 
+def reader_of(light: xr.DataArray) -> StackSource | None:
+    """The reader of the files behind a lazy stack, if each can be read anywhere; else its own chunks are the way."""
+    source = stack_source(light)
+    if source is None or not all(getattr(single, "random_access", False) for single in source.sources):
+        return None
+    return source
+
+
+def _rows(read: Callable[[int, int], np.ndarray] | None, array: Any, y0: int, y1: int) -> Any:
+    """Rows to be read when they are worked on, or those of an array in memory or lazy."""
+    return array[y0:y1] if read is None else partial(read, y0, y1)
+
+
 def _work(
-    recipe: Recipe,
-    frame: int,
-    y0: int,
-    top: int,
-    count: int,
-    light: np.ndarray,
-    names: list[str],
-    *masters: np.ndarray,
+    recipe: Recipe, frame: int, y0: int, top: int, count: int, light: Any, names: list[str], *masters: Any
 ) -> tuple[np.ndarray, ...]:
+    light, *masters = (rows() if callable(rows) else rows for rows in (light, *masters))
     return calibrate_rows(recipe, frame, y0, top, count, light, dict(zip(names, masters, strict=True)))
 
 

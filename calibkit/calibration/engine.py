@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
-from calibkit.calibration.bands import run_lazily, run_now
+from calibkit.calibration.bands import reader_of, run_lazily, run_now
 from calibkit.calibration.checks import (
     check_camera,
     check_frame,
@@ -174,7 +174,9 @@ def calibrate(
         steps.append({"step": "repair", "method": "mean of good neighbours of the same channel"})
     data = stack.data
     run = (
-        run_lazily(data, arrays, recipe) if hasattr(data, "dask") else run_now(data, arrays, recipe, progress)
+        run_lazily(data, arrays, recipe, source=reader_of(stack))
+        if hasattr(data, "dask")
+        else run_now(data, arrays, recipe, progress)
     )
     result = _result(light, run, bias, dark, flat)
     first = {"step": "calibrate", "inputs": _files(light)}

@@ -189,45 +189,41 @@ def _write_images(
             for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
                 part.write_at(offset + (plane * height + y0) * row_bytes, data)
 
-    # One band is written while the next one is computed.
+    # Bands are written while the next ones are computed.
     with ThreadPoolExecutor(1, thread_name_prefix="calibkit-save") as writer:
-        written: Future[None] | None = None
-        for y0, y1 in _bands(result, images):
-            computed = _computed(images, y0, y1)
-            if written is not None:
-                written.result()
-            written = writer.submit(write, y0, computed)
+        written: list[Future[None]] = []
+        for bands in _batches(result, images):
+            computed = _computed(images, bands)
+            for future in written:
+                future.result()
+            written = [writer.submit(write, y0, rows) for (y0, _), rows in zip(bands, computed, strict=True)]
             del computed
-            progress(y1, height, what)
-        if written is not None:
-            written.result()
+            progress(bands[-1][1], height, what)
+        for future in written:
+            future.result()
 
 
-def _computed(images: list[ImagePlan], y0: int, y1: int) -> list[np.ndarray]:
-    """Rows ``y0:y1`` of every image, what is shared between them computed once."""
-    bands = [image.variable.data[..., y0:y1, :] for image in images]
-    lazy = [i for i, band in enumerate(bands) if hasattr(band, "dask")]
-    if lazy:
+def _computed(images: list[ImagePlan], bands: list[tuple[int, int]]) -> list[list[np.ndarray]]:
+    """For each band its rows of every image, what is shared between them computed once."""
+    parts = [[image.variable.data[..., y0:y1, :] for image in images] for y0, y1 in bands]
+    if any(hasattr(part, "dask") for band in parts for part in band):
         import dask
 
-        for i, band in zip(lazy, dask.compute(*(bands[i] for i in lazy)), strict=True):
-            bands[i] = band
-    return [np.asarray(band) for band in bands]
+        parts = dask.compute(parts)[0]
+    return [[np.asarray(part) for part in band] for band in parts]
 
 
-def _bands(result: xr.Dataset, images: list[ImagePlan]) -> list[tuple[int, int]]:
-    """Bands of whole dask blocks, as many at once as there are processors to compute them."""
+def _batches(result: xr.Dataset, images: list[ImagePlan]) -> list[list[tuple[int, int]]]:
+    """Bands of rows, as many at once as there are processors to compute them: a dask block each, where it is lazy."""
     height, width = result.sizes["y"], result.sizes["x"]
     lazy = next((image.variable for image in images if image.variable.chunks is not None), None)
     if lazy is None:
         planes = sum(image.nbytes for image in images) / (height * width)
         rows = band_rows(height, width, bytes_per_pixel=2 * planes, multiple=pattern_of(result).period[0])
-        edges = [*range(0, height, rows), height]
-    else:
-        ends = np.cumsum(lazy.chunks[-2]).tolist()
-        edges = [0, *ends[worker_count() - 1 :: worker_count()]]
-        edges += [height] if edges[-1] != height else []
-    return list(itertools.pairwise(edges))
+        return [[band] for band in itertools.pairwise([*range(0, height, rows), height])]
+    bands = list(itertools.pairwise([0, *np.cumsum(lazy.chunks[-2]).tolist()]))
+    at_once = worker_count()
+    return [bands[i : i + at_once] for i in range(0, len(bands), at_once)]
 
 
 def open_result(path: str | os.PathLike[str]) -> xr.Dataset:

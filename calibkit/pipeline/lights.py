@@ -131,8 +131,9 @@ class LightMaker:
             return
         self._store.refuse_foreign(path)
         self._load()
-        light = open_stack([frame.path], kind="light", cfa=frame.info.cfa).isel(frame=0)
-        result = calibrate(light, **self._options(light, row))
+        stack = open_stack([frame.path], kind="light", cfa=frame.info.cfa)
+        light = stack.isel(frame=0)
+        result = calibrate(stack, **self._options(light, row)).isel(frame=0)
         self._store.forget(path)
         save(hash_inputs(result), path, overwrite=True)
         try:

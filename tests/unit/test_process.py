@@ -212,7 +212,7 @@ def test_a_light_that_changes_or_vanishes_while_it_is_read(
     calibrate = lights.calibrate
 
     def disturbed(light: Any, **options: Any) -> Any:
-        if str(light.coords["file"].values).endswith("light_1.fits"):
+        if str(light.coords["file"].values[0]).endswith("light_1.fits"):
             if harm == "changes":
                 path.write_bytes(whole[:-3] + b"\1\2\3")
             else:
