@@ -204,21 +204,23 @@ def align_rows(
     y1: int,
     factor: np.ndarray | None = None,
     term: np.ndarray | None = None,
+    *,
+    out: Rows | None = None,
 ) -> Rows:
     """Rows *y0* to *y1* of the output mosaic; *y0* is a whole number of cells.
 
-    ``factor`` and ``term`` (py, px), for the sites of the cell, normalise the values on the way.
+    ``factor`` and ``term`` (py, px), for the sites of the cell, normalise the values on the way. The rows are written
+    into *out* where it is given.
     """
     from calibkit.kernels import resample as kernels
 
     py, px = grid.period
     coefficients = _coefficients(grid.interpolation)
     shape = (y1 - y0, grid.shape[1])
-    out = (
-        np.full(shape, np.nan, np.float32),
-        np.full(shape, np.nan, np.float32),
-        np.ones(shape, np.uint16),
-    )
+    if out is None:
+        out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    for array, nothing in zip(out, (np.nan, np.nan, 1), strict=True):
+        array[...] = nothing
     maps = {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
     first = y0 // py
     top, bottom = _rows_needed(maps, grid, first, -(-y1 // py))

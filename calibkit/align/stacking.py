@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -219,13 +220,12 @@ def _lazily(
     edges = [*range(0, height, rows), height]
     name = f"aligned-{uuid.uuid4().hex}"
     graph: dict[Any, Any] = {}
-    for i in range(count):
-        scaling = (None, None) if factor is None else (factor[i], term[i])
-        for j, (y0, y1) in enumerate(itertools.pairwise(edges)):
-            graph[f"{name}-rows", i, j] = (_rows, lights[i].bare(), matrices[i], grid, y0, y1, *scaling)
-            for k, part in enumerate(_DTYPES):
-                graph[f"{name}-{part}", i, j, 0] = (_part, (f"{name}-rows", i, j), k)
-    chunks = ((1,) * count, tuple(np.diff(edges).tolist()), (width,))
+    bare = [light.bare() for light in lights]
+    for j, (y0, y1) in enumerate(itertools.pairwise(edges)):
+        graph[f"{name}-rows", j] = (_band, bare, matrices, grid, y0, y1, factor, term)
+        for k, part in enumerate(_DTYPES):
+            graph[f"{name}-{part}", 0, j, 0] = (operator.getitem, (f"{name}-rows", j), k)
+    chunks = ((count,), tuple(np.diff(edges).tolist()), (width,))
     data = {
         part: (("frame", "y", "x"), da.Array(graph, f"{name}-{part}", chunks, dtype=dtype))
         for part, dtype in _DTYPES.items()
@@ -236,12 +236,22 @@ def _lazily(
     return xr.Dataset(data, coords=coords, attrs=template.attrs)
 
 
-def _rows(light: Light, matrix: np.ndarray, grid: Grid, y0: int, y1: int, factor: Any, term: Any) -> Any:
-    return align_rows(light, matrix, grid, y0, y1, factor, term)
-
-
-def _part(rows: tuple[np.ndarray, ...], number: int) -> np.ndarray:
-    return rows[number][None]
+def _band(
+    lights: list[Light],
+    matrices: list[np.ndarray],
+    grid: Grid,
+    y0: int,
+    y1: int,
+    factor: np.ndarray | None,
+    term: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """Rows of every light on the grid: signal, variance and flags, (frame, y, x)."""
+    shape = (len(lights), y1 - y0, grid.shape[1])
+    out = tuple(np.empty(shape, dtype) for dtype in _DTYPES.values())
+    for i, (light, matrix) in enumerate(zip(lights, matrices, strict=True)):
+        scaling = (None, None) if factor is None else (factor[i], term[i])
+        align_rows(light, matrix, grid, y0, y1, *scaling, out=tuple(array[i] for array in out))
+    return out
 
 
 def _recorded(result: xr.Dataset, light: Light, transforms: Transforms, **settings: Any) -> xr.Dataset:

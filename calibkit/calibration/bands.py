@@ -22,6 +22,8 @@ from calibkit.progress import Progress
 DTYPES = (np.float32, np.float32, np.uint16)
 #: Bands of a lazy result are at least this many halos high, so that little is worked out twice.
 _LEAST_HALOS = 6
+#: Of a pixel with its masters and its result.
+_BYTES = 64
 #: The main thread looks up this often, so that Ctrl-C and a cancel are heard at once.
 _POLL_SECONDS = 0.1
 
@@ -77,7 +79,7 @@ def run_lazily(light: Any, masters: Arrays, recipe: Recipe, *, source: StackSour
     import dask.array as da
 
     frames, height, width = light.shape
-    edges = _edges(light.chunks[1], recipe.halo)
+    edges = _edges(light.chunks[1], recipe.halo) if source is None else _even_edges(light, recipe)
     work = dask.delayed(_work, pure=False, nout=3)
     columns: list[list[Any]] = [[[] for _ in range(frames)] for _ in DTYPES]
     for y0, y1 in itertools.pairwise(edges):
@@ -110,6 +112,13 @@ def _work(
 ) -> tuple[np.ndarray, ...]:
     light, *masters = (rows() if callable(rows) else rows for rows in (light, *masters))
     return calibrate_rows(recipe, frame, y0, top, count, light, dict(zip(names, masters, strict=True)))
+
+
+def _even_edges(light: Any, recipe: Recipe) -> list[int]:
+    """First rows of bands, of any size, and the height at the end."""
+    _, height, width = light.shape
+    rows = band_rows(height, width, bytes_per_pixel=_BYTES, multiple=recipe.cell.shape[0])
+    return [*range(0, height, max(rows, _LEAST_HALOS * recipe.halo)), height]
 
 
 def _edges(chunks: tuple[int, ...], halo: int) -> list[int]:

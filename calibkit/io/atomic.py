@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,11 +27,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PartFile:
-    """The open hidden file; `write_at` puts bytes at their place."""
+    """The open hidden file; `write_at` puts bytes at their place, from any thread."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path, self._target = path, target
         self._file = path.open("x+b", buffering=0)
+        self._lock = threading.Lock()
         if fcntl is not None:
             with contextlib.suppress(
                 OSError
@@ -59,11 +61,19 @@ class PartFile:
         """Write all of *data* at *offset*."""
         data = memoryview(data).cast("B")
         try:
-            self._file.seek(offset)
             while data:
-                data = data[self._file.write(data) :]
+                count = self._put(offset, data)
+                offset, data = offset + count, data[count:]
         except OSError as error:
             raise self._failed(error) from error
+
+    def _put(self, offset: int, data: memoryview) -> int:
+        """Write what can be written at once; threads may write at different places at the same time."""
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), data, offset)
+        with self._lock:  # Windows
+            self._file.seek(offset)
+            return self._file.write(data)
 
     def finish(self, *, overwrite: bool) -> None:
         """Bring everything to the disk and give the file its name."""

@@ -30,7 +30,12 @@ _BLOCK = 2880
 
 
 def save(
-    result: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False, progress: Progress = silent
+    result: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Write a result as a FITS file.
 
@@ -44,6 +49,8 @@ def save(
         File to write, with a name such as ``.fits`` or ``.fit``.
     overwrite : bool
         Replace a file that is there.
+    workers : int, optional
+        Bands of a lazy result that are computed at a time; by default one for each processor.
     progress : callable
         Called with (rows done, rows, what) after every band.
 
@@ -98,7 +105,8 @@ def save(
             part.write_at(offset - len(block), block)
             part.write_at(offset + image.nbytes, bytes(-image.nbytes % _BLOCK))
         part.write_at(end, table)
-        _write_images(part, result, images, offsets, progress, f"writing {target.name}")
+        at_once = worker_count() if workers is None else max(1, workers)
+        _write_images(part, result, images, offsets, at_once, progress, f"writing {target.name}")
         part.finish(overwrite=overwrite)
     return target
 
@@ -177,6 +185,7 @@ def _write_images(
     result: xr.Dataset,
     images: list[ImagePlan],
     offsets: list[int],
+    at_once: int,
     progress: Progress,
     what: str,
 ) -> None:
@@ -190,9 +199,9 @@ def _write_images(
                 part.write_at(offset + (plane * height + y0) * row_bytes, data)
 
     # Bands are written while the next ones are computed.
-    with ThreadPoolExecutor(1, thread_name_prefix="calibkit-save") as writer:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="calibkit-save") as writer:
         written: list[Future[None]] = []
-        for bands in _batches(result, images):
+        for bands in _batches(result, images, at_once):
             computed = _computed(images, bands)
             for future in written:
                 future.result()
@@ -209,12 +218,13 @@ def _computed(images: list[ImagePlan], bands: list[tuple[int, int]]) -> list[lis
     if any(hasattr(part, "dask") for band in parts for part in band):
         import dask
 
-        parts = dask.compute(parts)[0]
+        # a single band is computed here: its caller has something else to do in the other threads
+        parts = dask.compute(parts, scheduler="threads" if len(bands) > 1 else "synchronous")[0]
     return [[np.asarray(part) for part in band] for band in parts]
 
 
-def _batches(result: xr.Dataset, images: list[ImagePlan]) -> list[list[tuple[int, int]]]:
-    """Bands of rows, as many at once as there are processors to compute them: a dask block each, where it is lazy."""
+def _batches(result: xr.Dataset, images: list[ImagePlan], at_once: int) -> list[list[tuple[int, int]]]:
+    """Bands of rows, so many at once: a dask block each, where the result is lazy."""
     height, width = result.sizes["y"], result.sizes["x"]
     lazy = next((image.variable for image in images if image.variable.chunks is not None), None)
     if lazy is None:
@@ -222,7 +232,6 @@ def _batches(result: xr.Dataset, images: list[ImagePlan]) -> list[list[tuple[int
         rows = band_rows(height, width, bytes_per_pixel=2 * planes, multiple=pattern_of(result).period[0])
         return [[band] for band in itertools.pairwise([*range(0, height, rows), height])]
     bands = list(itertools.pairwise([0, *np.cumsum(lazy.chunks[-2]).tolist()]))
-    at_once = worker_count()
     return [bands[i : i + at_once] for i in range(0, len(bands), at_once)]
 
 

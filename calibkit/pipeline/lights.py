@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,10 +19,12 @@ from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
-from calibkit.pipeline.making import Made, MasterMaker, collected, flag_counts, in_memory, refuse_change
+from calibkit.pipeline.making import Made, MasterMaker, flag_counts, in_memory, refuse_change
 from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, Store, key_of
+from calibkit.pipeline.warned import collected
+from calibkit.progress import Progress, silent
 from calibkit.session import Frame, Tolerances
 from calibkit.statistics import measure_noise
 
@@ -37,7 +40,7 @@ _USED = ["signal", "variance", "flags"]
 
 
 class LightMaker:
-    """Calibrates the lights of one plan.
+    """Calibrates the lights of one plan; several at once, from threads, if wanted.
 
     Parameters
     ----------
@@ -55,6 +58,8 @@ class LightMaker:
         Of the session, so that what it has matched is not refused here.
     folder : str
         Below the output folder, for the calibrated lights.
+    progress : callable
+        Called after every band of a light; may raise `Cancelled`.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class LightMaker:
         defects: DefectSettings,
         tolerances: Tolerances,
         folder: str = LIGHTS,
+        progress: Progress = silent,
     ) -> None:
         self._store = store
         self._plan = plan
@@ -74,6 +80,7 @@ class LightMaker:
         self._settings = defects
         self._tolerances = tolerances
         self._folder = folder
+        self._progress = progress
         self._made: dict[str, Made] = {}
         specs = {role: spec for role in ("bias", "dark", "flat") if (spec := getattr(plan, role)) is not None}
         if plan.measured:
@@ -84,6 +91,7 @@ class LightMaker:
                 self._made[role] = made
         self._masters: dict[str, xr.Dataset] = {}
         self._defects: DefectMap | None = None
+        self._loading = threading.Lock()
 
     def make(self, frame: Frame, name: str, *, needed: bool = True) -> LightRow:
         """Calibrate one light into the result called *name*; an error is kept in the row.
@@ -135,7 +143,8 @@ class LightMaker:
         light = stack.isel(frame=0)
         result = calibrate(stack, **self._options(light, row)).isel(frame=0)
         self._store.forget(path)
-        save(hash_inputs(result), path, overwrite=True)
+        # one band at a time: other lights are made in other threads meanwhile
+        save(hash_inputs(result), path, overwrite=True, workers=1, progress=self._progress)
         try:
             refuse_change(frame.path, digest)
         except FrameFileError:
@@ -156,18 +165,23 @@ class LightMaker:
 
     def _load(self) -> None:
         """The masters, once, when the first light needs them; what they subtract and divide by in memory where that is little."""
-        if self._masters:
-            return
+        with self._loading:
+            if not self._masters:
+                self._read_masters()
+
+    def _read_masters(self) -> None:
+        masters: dict[str, xr.Dataset] = {}
         for role, made in self._made.items():
             used = made.data[[name for name in _USED if name in made.data]]
             if "half" not in role:
                 used = used.assign(signal=in_memory(used["signal"]))
-            self._masters[role] = used
-        flat = self._masters.get("flat")
+            masters[role] = used
+        flat = masters.get("flat")
         if flat is not None and self._settings.find:
             from calibkit.defects import find_defects
 
             self._defects = find_defects(flat=flat)
+        self._masters = masters
 
     def release(self) -> None:
         """Let the masters go; they are loaded again if a light is made later."""

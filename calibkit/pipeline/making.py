@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import xarray as xr
 
-from calibkit.errors import CalibkitError, CalibkitWarning, Cancelled, FrameFileError, OutputError
+from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputError
 from calibkit.flags import count_flags
 from calibkit.frames import open_stack
 from calibkit.io import open_frame
@@ -23,6 +21,7 @@ from calibkit.memory import band_rows, memory_limit, release_memory
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
+from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress
 from calibkit.session import Group, Tolerances
 from calibkit.session.wording import listed, plural
@@ -194,8 +193,11 @@ class MasterMaker:
         return masters.master_dark(stack, hot_sigma=self._hot_limit(spec), **options)
 
     def _hot_limit(self, spec: MasterSpec) -> float | None:
-        """None for halves: their hot pixels are what tells the strength of a dark."""
-        return None if spec.half else self._hot_sigma
+        """None for halves, whose hot pixels tell the strength of a dark, and for flat darks.
+
+        The lights' own dark tells what is hot in them, and the flat itself is searched for what is wrong with it.
+        """
+        return None if spec.half or spec.kind == "flat dark" else self._hot_sigma
 
     def _temperature_limit(self, group: Group) -> float:
         if "temperature" in self._tolerances.ignore:
@@ -318,19 +320,3 @@ def read_through(path: Path) -> None:
     rows = band_rows(height, width, bytes_per_pixel=8)
     for start in range(0, height, rows):
         source.read(start, min(start + rows, height))
-
-
-@contextmanager
-def collected(texts: list[str]) -> Iterator[None]:
-    """Keep calibkit's warnings as text, each once; others go their way."""
-    caught: list[warnings.WarningMessage] = []
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CalibkitWarning)
-            yield
-    finally:
-        for warning in caught:
-            if not isinstance(warning.message, CalibkitWarning):
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            elif str(warning.message) not in texts:
-                texts.append(str(warning.message))

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from calibkit.errors import CalibkitError, SettingError
+from calibkit.memory import release_memory, return_memory_early
 from calibkit.pipeline.camera import PerChannel, camera_of
+from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.lights import LightMaker
-from calibkit.pipeline.making import MasterMaker, collected
+from calibkit.pipeline.making import MasterMaker
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
 from calibkit.pipeline.stacks import LightSet, StackMaker, set_of
 from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
+from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
 from calibkit.recipe import CameraSettings, DefectSettings, FrameSettings, MasterSettings, Recipe, read_recipe
 from calibkit.session import Group, Match, Session, Tolerances, scan
@@ -103,6 +106,7 @@ def process(
     out = Path(out).expanduser()
     _check_folders(session, out)
     store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
+    return_memory_early()
     with store.locked():
         result = _Run(session, store, recipe, progress=progress, client=client).work()
         result.seconds = time.monotonic() - start
@@ -284,13 +288,13 @@ class _Run:
         self, session: Session, store: Store, recipe: Recipe, *, progress: Progress, client: Any
     ) -> None:
         self._session, self._store, self._recipe = session, store, recipe
-        self._progress, self._client = progress, client
+        self._progress, self._client = Lanes(progress), client
         self._maker = MasterMaker(
             store,
             combine=recipe.masters.options(),
             hot_sigma=recipe.defects.sigma if recipe.defects.find else None,
             tolerances=session.tolerances,
-            progress=progress,
+            progress=self._progress,
             client=client,
         )
         self._stacking = recipe.until != "lights"
@@ -334,18 +338,18 @@ class _Run:
                 defects=self._recipe.defects,
                 tolerances=self._session.tolerances,
                 folder=LIGHTS if kept else PASSING,
+                progress=self._progress.heed,
             )
             light = plan.match.light
             self._said += [(light.name, note) for note in (*camera.notes, *found)]
             lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug))
-            for frame in light.frames:
-                self._progress(len(rows), len(names), "lights")
-                row = worker.make(frame, names[frame.path], needed=kept)
-                rows.append(row)
-                lights.rows.append(row)
-                lights.remake.append(partial(worker.make, frame, names[frame.path]))
+            jobs = [partial(worker.make, frame, names[frame.path], needed=kept) for frame in light.frames]
+            made = self._progress.run(jobs, "lights", before=len(rows), total=len(names))
+            rows += made
+            lights.rows += made
+            lights.remake += [partial(worker.make, frame, names[frame.path]) for frame in light.frames]
             worker.release()
-        self._progress(len(rows), len(names), "lights")
+            release_memory()
         return rows
 
     def _stacks(self) -> list[StackRow]:

@@ -14,9 +14,9 @@ from calibkit.errors import CalibkitError, Cancelled, OutputError
 from calibkit.io.provenance import hash_inputs
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
-from calibkit.pipeline.making import collected
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
 from calibkit.pipeline.store import STACKS, Store, key_of
+from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress
 from calibkit.recipe import Recipe
 from calibkit.session import Group
@@ -142,6 +142,7 @@ class StackMaker:
             row.frames.append({"file": light.file, **measured, **placed})
         row.files = [light.file for light, frame in zip(lights, transforms, strict=True) if frame.ok]
         options = {name: value for name, value in asdict(self._recipe.stack).items() if value is not None}
+        release_memory()  # what stars were looked for in
         return stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
 
     def _picture(self, lights: LightSet, stack_key: str, row: StackRow) -> None:

@@ -6,6 +6,8 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -252,11 +254,16 @@ def test_ctrl_c_tells_what_is_finished(
     from calibkit.pipeline import lights
 
     make = lights.LightMaker.make
+    finished = threading.Event()
 
     def stopped(self: Any, frame: Any, name: str, **options: Any) -> Any:
         if name == "Light1":
+            assert finished.wait(60)
+            time.sleep(0.5)  # it is told of, then
             raise KeyboardInterrupt
-        return make(self, frame, name, **options)
+        made = make(self, frame, name, **options)
+        finished.set()
+        return made
 
     monkeypatch.setattr(lights.LightMaker, "make", stopped)
     code, _, err = call(capsys, "calibrate", night, "-o", tmp_path / "out")

@@ -1,0 +1,82 @@
+"""Several pieces of work at once, whose progress is told, and whose cancel is heard, where the run was started."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from calibkit.errors import Cancelled
+from calibkit.memory import worker_count
+from calibkit.progress import Progress
+
+#: While it waits, the thread that was asked looks up this often, so that Ctrl-C is heard.
+_POLL_SECONDS = 0.1
+
+
+class Lanes:
+    """A progress callback that may be called from any thread, and threads to do work in.
+
+    Parameters
+    ----------
+    progress : callable
+        Called from the thread that made this; when it raises, the work in all lanes stops.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._home = threading.get_ident()
+        self._told: SimpleQueue[tuple[int, int, str]] = SimpleQueue()
+        self._stop = threading.Event()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Tell how far the work is."""
+        if threading.get_ident() == self._home:
+            self._progress(done, total, what)
+        else:
+            self.heed(done, total, what)
+            self._told.put((done, total, what))
+
+    def heed(self, done: int, total: int, what: str) -> None:
+        """Raise `Cancelled` when the work is to stop; for what is too small a part of the work to be told."""
+        if self._stop.is_set():
+            msg = f"{what}: stopped after {done} of {total}"
+            raise Cancelled(msg)
+
+    def run(self, jobs: Sequence[Callable[[], Any]], what: str, *, before: int, total: int) -> list[Any]:
+        """Do the *jobs*, as many at once as there are processors, and return their results in order.
+
+        Progress counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
+        what has is waited for.
+        """
+        pool = ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-lane")
+        told = -1
+        try:
+            futures = [pool.submit(self._begin, job) for job in jobs]
+            while told < len(jobs):
+                ended = [future for future in futures if future.done()]
+                failed = [future for future in ended if future.exception() is not None]
+                if len(ended) - len(failed) > told:
+                    told = len(ended) - len(failed)
+                    self._progress(before + told, total, what)
+                if failed:
+                    failed[0].result()
+                self._tell()
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return [future.result() for future in futures]
+
+    def _begin(self, job: Callable[[], Any]) -> Any:
+        self.heed(0, 1, "a job")
+        return job()
+
+    def _tell(self) -> None:
+        """Pass on what was told, or wait a little for it."""
+        with suppress(Empty):
+            self._progress(*self._told.get(timeout=_POLL_SECONDS))
