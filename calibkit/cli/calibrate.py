@@ -77,6 +77,11 @@ def add_out_options(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="do everything again, and replace files of other origin"
     )
     parser.add_argument("--no-report", action="store_true", help="write no report")
+    parser.add_argument(
+        "--library",
+        metavar="FOLDER",
+        help="masters that several nights share are taken from here and kept here",
+    )
 
 
 def work(session: Session, recipe: Recipe, args: argparse.Namespace, terminal: Terminal) -> int:
@@ -94,6 +99,7 @@ def work(session: Session, recipe: Recipe, args: argparse.Namespace, terminal: T
                 Path(args.out).expanduser(),
                 overwrite=args.overwrite,
                 report=not args.no_report,
+                library=args.library,
                 progress=progress,
             )
         except (KeyboardInterrupt, Cancelled):

@@ -18,6 +18,7 @@ from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
 from calibkit.memory import band_rows, memory_limit, release_memory
+from calibkit.pipeline.library import Library
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
@@ -61,6 +62,8 @@ class MasterMaker:
         Of the session.
     progress : callable
         Called as ``progress(done, total, what)``.
+    library : Library or None
+        Where other nights' masters are.
 
     Attributes
     ----------
@@ -77,6 +80,7 @@ class MasterMaker:
         tolerances: Tolerances,
         progress: Progress,
         client: Any = None,
+        library: Library | None = None,
     ) -> None:
         self.rows: list[MasterRow] = []
         self._tolerances = tolerances
@@ -84,6 +88,7 @@ class MasterMaker:
         self._combine = dict(combine)
         self._hot_sigma = hot_sigma
         self._client = client
+        self._library = library
         self._progress = progress
         self._made: dict[MasterSpec, Made | None] = {}
         self._damaged: dict[Path, str] = {}
@@ -120,7 +125,10 @@ class MasterMaker:
             return None
         if row.status == MADE:  # now, when its warnings are known too
             row.seconds = time.monotonic() - start
-            self._store.remember(self._store.out / row.path, made.key, asdict(row))
+            path = self._store.out / row.path
+            self._store.remember(path, made.key, asdict(row))
+            if self._library is not None:
+                self._library.keep(made.key, path, asdict(row))
         return made
 
     def _given(self, spec: MasterSpec, row: MasterRow) -> Made:
@@ -156,6 +164,12 @@ class MasterMaker:
             _take_over(row, known)
             return Made(spec, open_result(path), key)
         self._store.refuse_foreign(path)
+        if self._library is not None and not self._store.overwrite:
+            self._store.forget(path)
+            if (known := self._library.fetch(key, path)) is not None:
+                self._store.remember(path, key, known)
+                _take_over(row, known)
+                return Made(spec, open_result(path), key)
         try:
             data = self._combined(spec, frames)
         except FrameFileError:

@@ -16,6 +16,7 @@ from calibkit.errors import CalibkitError, SettingError
 from calibkit.memory import release_memory, return_memory_early
 from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lanes import Lanes
+from calibkit.pipeline.library import Library
 from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
@@ -37,6 +38,7 @@ def process(
     *,
     overwrite: bool = False,
     report: bool = True,
+    library: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
     client: Any = None,
 ) -> RunResult:
@@ -59,6 +61,9 @@ def process(
         Do everything again, and replace files that calibkit did not write.
     report : bool
         Write ``out/report.html``.
+    library : path, optional
+        Folder of masters that several nights share: one that was made of the very same frames with the same settings is
+        copied from there into ``out/masters``, and one that is made now is copied into it.
     progress : callable
         Called as ``progress(done, total, what)``; may raise `calibkit.Cancelled`.
     client : dask.distributed.Client, optional
@@ -108,7 +113,8 @@ def process(
     store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
     return_memory_early()
     with store.locked():
-        result = _Run(session, store, recipe, progress=progress, client=client).work()
+        shared = None if library is None else Library(Path(library).expanduser())
+        result = _Run(session, store, recipe, progress=progress, client=client, library=shared).work()
         result.seconds = time.monotonic() - start
         if report:
             from calibkit.report import write_report
@@ -285,7 +291,14 @@ class _Run:
     """The work of one run, in its order."""
 
     def __init__(
-        self, session: Session, store: Store, recipe: Recipe, *, progress: Progress, client: Any
+        self,
+        session: Session,
+        store: Store,
+        recipe: Recipe,
+        *,
+        progress: Progress,
+        client: Any,
+        library: Library | None,
     ) -> None:
         self._session, self._store, self._recipe = session, store, recipe
         self._progress, self._client = Lanes(progress), client
@@ -296,6 +309,7 @@ class _Run:
             tolerances=session.tolerances,
             progress=self._progress,
             client=client,
+            library=library,
         )
         self._stacking = recipe.until != "lights"
         self._said: list[tuple[str, str]] = []
