@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +59,12 @@ class Stars:
 
 
 def find_stars(
-    lights: Lights, *, threshold: float = 5.0, most: int = 300, progress: Progress = silent
+    lights: Lights,
+    *,
+    threshold: float = 5.0,
+    most: int = 300,
+    progress: Progress = silent,
+    client: Any = None,
 ) -> list[Stars]:
     """Find the stars of every light and measure their places, widths and shapes.
 
@@ -72,6 +78,8 @@ def find_stars(
         So many of the brightest stars are measured in each frame.
     progress : callable
         ``progress(done, total, what)``; may raise `Cancelled`.
+    client : dask.distributed.Client, optional
+        Look for them on this cluster; its workers must see the same files.
 
     Returns
     -------
@@ -114,7 +122,8 @@ def find_stars(
     found = lights_of(lights, "find_stars")
     what = f"find stars in {len(found)} frame{'s' if len(found) > 1 else ''}"
     progress(0, len(found), what)
-    with ThreadPoolExecutor(min(_AT_ONCE, worker_count()), thread_name_prefix="calibkit-stars") as pool:
+    here = ThreadPoolExecutor(min(_AT_ONCE, worker_count()), thread_name_prefix="calibkit-stars")
+    with nullcontext(client) if client is not None else here as pool:
         waiting = [pool.submit(_stars_of, light, threshold, most) for light in found]
         stars = []
         try:

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from calibkit.errors import Cancelled
-from calibkit.memory import worker_count
+from calibkit.memory import return_memory_early, worker_count
 from calibkit.progress import Progress
 
 #: While it waits, the thread that was asked looks up this often, so that Ctrl-C is heard.
@@ -46,16 +47,19 @@ class Lanes:
             msg = f"{what}: stopped after {done} of {total}"
             raise Cancelled(msg)
 
-    def run(self, jobs: Sequence[Callable[[], Any]], what: str, *, before: int, total: int) -> list[Any]:
+    def run(
+        self, jobs: Sequence[Callable[[], Any]], what: str, *, before: int, total: int, client: Any = None
+    ) -> list[Any]:
         """Do the *jobs*, as many at once as there are processors, and return their results in order.
 
         Progress counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
-        what has is waited for.
+        what has is waited for. With a dask.distributed *client* the jobs go to its workers.
         """
-        pool = ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-lane")
         told = -1
+        pool = client or ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-lane")
+        begin = partial(pool.submit, _call, pure=False) if client else partial(pool.submit, self._begin)
+        futures = [begin(job) for job in jobs]
         try:
-            futures = [pool.submit(self._begin, job) for job in jobs]
             while told < len(jobs):
                 ended = [future for future in futures if future.done()]
                 failed = [future for future in ended if future.exception() is not None]
@@ -67,9 +71,12 @@ class Lanes:
                 self._tell()
         except BaseException:
             self._stop.set()
+            if client:
+                client.cancel(futures)
             raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            if not client:
+                pool.shutdown(wait=True, cancel_futures=True)
         return [future.result() for future in futures]
 
     def _begin(self, job: Callable[[], Any]) -> Any:
@@ -80,3 +87,9 @@ class Lanes:
         """Pass on what was told, or wait a little for it."""
         with suppress(Empty):
             self._progress(*self._told.get(timeout=_POLL_SECONDS))
+
+
+def _call(job: Callable[[], Any]) -> Any:
+    """A job on a cluster's worker."""
+    return_memory_early()
+    return job()

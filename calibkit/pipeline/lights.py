@@ -93,6 +93,13 @@ class LightMaker:
         self._defects: DefectMap | None = None
         self._loading = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which reads the masters itself."""
+        return self.__dict__ | {"_loading": None, "_masters": {}, "_defects": None, "_progress": silent}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _loading=threading.Lock())
+
     def make(self, frame: Frame, name: str, *, needed: bool = True) -> LightRow:
         """Calibrate one light into the result called *name*; an error is kept in the row.
 

@@ -43,6 +43,16 @@ class Made:
     spec: MasterSpec
     data: xr.Dataset
     key: str
+    path: Path | None = None  # of the file that *data* is lazily from
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens the file itself."""
+        return self.__dict__ | ({"data": None} if self.path is not None else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.path is not None:
+            self.__dict__["data"] = open_result(self.path)
 
 
 class MasterMaker:
@@ -162,14 +172,14 @@ class MasterMaker:
         known = self._store.finished(path, key)
         if known is not None:
             _take_over(row, known)
-            return Made(spec, open_result(path), key)
+            return Made(spec, open_result(path), key, path)
         self._store.refuse_foreign(path)
         if self._library is not None and not self._store.overwrite:
             self._store.forget(path)
             if (known := self._library.fetch(key, path)) is not None:
                 self._store.remember(path, key, known)
                 _take_over(row, known)
-                return Made(spec, open_result(path), key)
+                return Made(spec, open_result(path), key, path)
         try:
             data = self._combined(spec, frames)
         except FrameFileError:
@@ -186,7 +196,7 @@ class MasterMaker:
         for frame, digest in zip(frames.frames, digests, strict=True):
             refuse_change(frame.path, digest)
         row.status = MADE
-        return Made(spec, written, key)
+        return Made(spec, written, key, path)
 
     def _combined(self, spec: MasterSpec, group: Group) -> xr.Dataset:
         from calibkit import masters

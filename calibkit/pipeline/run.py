@@ -67,7 +67,8 @@ def process(
     progress : callable
         Called as ``progress(done, total, what)``; may raise `calibkit.Cancelled`.
     client : dask.distributed.Client, optional
-        Combine masters and stacks on this cluster; its workers must see the same files.
+        Combine masters, calibrate lights, look for stars and stack on this cluster; its workers must see the same files
+        under the same names, those in *out* too.
 
     Returns
     -------
@@ -358,7 +359,7 @@ class _Run:
             self._said += [(light.name, note) for note in (*camera.notes, *found)]
             lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug))
             jobs = [partial(worker.make, frame, names[frame.path], needed=kept) for frame in light.frames]
-            made = self._progress.run(jobs, "lights", before=len(rows), total=len(names))
+            made = self._progress.run(jobs, "lights", before=len(rows), total=len(names), client=self._client)
             rows += made
             lights.rows += made
             lights.remake += [partial(worker.make, frame, names[frame.path]) for frame in light.frames]

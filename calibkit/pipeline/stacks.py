@@ -121,7 +121,7 @@ class StackMaker:
         from calibkit.align import find_stars, measure_quality, register, stack_lights
 
         frames = [open_result(self._store.out / light.path) for light in lights]
-        stars = find_stars(frames, progress=self._progress)
+        stars = find_stars(frames, progress=self._progress, client=self._client)
         quality = measure_quality(frames, stars=stars)
         use = quality["usable"].tolist() if self._recipe.align.select else None
         transforms = register(

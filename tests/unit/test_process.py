@@ -254,3 +254,43 @@ def test_a_folder_that_may_not_be_written(night: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="cannot be written"):
         run(night, tmp_path / "out")
+
+
+CLUSTER = """
+import sys
+from pathlib import Path
+from distributed import Client, LocalCluster
+import calibkit
+from calibkit.recipe import LightSettings, Recipe
+
+def everything(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.fits")}
+
+if __name__ == "__main__":
+    night, here, there = map(Path, sys.argv[1:])
+    recipe = Recipe(lights=LightSettings(keep=True))
+    calibkit.process(night, recipe, here, report=False)
+    told = set()
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(silence_logs=50, **options) as cluster, Client(cluster, timeout=120) as client:
+        done = calibkit.process(
+            night, recipe, there, report=False, client=client, progress=lambda d, t, what: told.add((what, d, t))
+        )
+        assert {row.status for row in done.lights} == {"made"}
+        assert ("lights", 4, 4) in told
+        again = calibkit.process(night, recipe, there, report=False, client=client)
+        assert {row.status for row in [*again.lights, *again.masters, *again.stacks]} == {"reused"}
+    assert everything(here) == everything(there)
+    print("same", len(everything(there)))
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_processes_gives_the_same_bytes(night: Path, tmp_path: Path) -> None:
+    """In a process of its own: what a busy machine makes a cluster warn of is not this test's business."""
+    pytest.importorskip("distributed")
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    command = [sys.executable, str(script), str(night), str(tmp_path / "here"), str(tmp_path / "there")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == ["same", "8"], done.stderr[-3000:]
