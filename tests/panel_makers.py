@@ -300,7 +300,9 @@ def make_calibrate(folder: Path) -> Panel:
     """Two lights with a bias and a dark that were saved."""
     cards = {"EGAIN": 1.5, "RDNOISE": 6.0}
     bias = calibkit.master_bias(calibkit.open_stack(write_frames(folder, "bias", 4, shape=(64, 96), **cards)))
-    darks = calibkit.open_stack(write_frames(folder, "dark", 4, shape=(64, 96), level=1020, EXPTIME=60.0, **cards))
+    darks = calibkit.open_stack(
+        write_frames(folder, "dark", 4, shape=(64, 96), level=1020, EXPTIME=60.0, **cards)
+    )
     calibkit.save(bias, folder / "master_bias.fits")
     bias = calibkit.open_result(folder / "master_bias.fits")
     calibkit.save(calibkit.master_dark(darks, bias=bias), folder / "master_dark.fits")
@@ -310,7 +312,9 @@ def make_calibrate(folder: Path) -> Panel:
     )
 
 
-CALIBRATE = optional(repair=st.booleans(), subtract_dark=st.booleans(), dark_scale=st.sampled_from([None, "exposure"]))
+CALIBRATE = optional(
+    repair=st.booleans(), subtract_dark=st.booleans(), dark_scale=st.sampled_from([None, "exposure"])
+)
 
 # ---- NoisePanel -----------------------------------------------------------------------------------------------
 
@@ -318,14 +322,21 @@ CALIBRATE = optional(repair=st.booleans(), subtract_dark=st.booleans(), dark_sca
 def make_noise(folder: Path) -> Panel:
     """Three lights with a bias that was saved."""
     cards = {"EGAIN": 1.5, "RDNOISE": 6.0}
-    bias = calibkit.master_bias(calibkit.open_stack(write_frames(folder, "bias", 4, shape=(192, 192), **cards)))
+    bias = calibkit.master_bias(
+        calibkit.open_stack(write_frames(folder, "bias", 4, shape=(192, 192), **cards))
+    )
     calibkit.save(bias, folder / "master_bias.fits")
-    lights = write_frames(folder, "light", 3, shape=(192, 192), level=1300.0, noise=15.0, EXPTIME=60.0, **cards)
+    lights = write_frames(
+        folder, "light", 3, shape=(192, 192), level=1300.0, noise=15.0, EXPTIME=60.0, **cards
+    )
     return NoisePanel(calibkit.open_stack(lights), bias=calibkit.open_result(folder / "master_bias.fits"))
 
 
 NOISE = optional(
-    hours=st.floats(0.5, 12.0), overhead=st.floats(0.0, 60.0), dithered=st.booleans(), sky=st.none() | st.floats(0.1, 9.0)
+    hours=st.floats(0.5, 12.0),
+    overhead=st.floats(0.0, 60.0),
+    dithered=st.booleans(),
+    sky=st.none() | st.floats(0.1, 9.0),
 )
 
 PANELS: dict[str, tuple[Callable[[Path], Panel], Settings]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +104,15 @@ class Light:
 
     def bare(self) -> Light:
         """The same without labels, to be sent to where the work is done."""
-        return replace(self, labelled=None)
+        return replace(self.sendable(), labelled=None)
+
+    def sendable(self) -> Light:
+        """The same with what reads the rows of files, which another process cannot tell from a dask array's name."""
+        readers = {name: (rows_of(array), array) for name, array in self.arrays.items()}
+        arrays = {
+            n: array if read is None else FileRows(read, array.shape) for n, (read, array) in readers.items()
+        }
+        return replace(self, arrays=arrays)
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """Rows (start, stop) that cost least to read."""
@@ -114,9 +122,17 @@ class Light:
         return itertools.pairwise(edges)
 
 
+@dataclass(frozen=True)
+class FileRows:
+    """A plane in a result's file: what reads its rows, and its shape."""
+
+    read: Callable[[int, int], np.ndarray]
+    shape: tuple[int, int]
+
+
 def rows_from(array: Any, y0: int, y1: int) -> Any:
     """Rows of an array: of a result's file at once, of other lazy arrays lazily."""
-    read = rows_of(array)
+    read = array.read if isinstance(array, FileRows) else rows_of(array)
     return array[y0:y1] if read is None else read(y0, y1)
 
 

@@ -124,7 +124,7 @@ def find_stars(
     progress(0, len(found), what)
     here = ThreadPoolExecutor(min(_AT_ONCE, worker_count()), thread_name_prefix="calibkit-stars")
     with nullcontext(client) if client is not None else here as pool:
-        waiting = [pool.submit(_stars_of, light, threshold, most) for light in found]
+        waiting = [pool.submit(_stars_of, light.sendable(), threshold, most) for light in found]
         stars = []
         try:
             for future in waiting:

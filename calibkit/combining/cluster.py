@@ -62,8 +62,8 @@ def run_on_cluster(
             future = client.submit(combine_files, reader.source, reader.dtype, y0, y1, plan, pure=False)
         else:
             parts = [reader.arrays.get(name) for name in ("values", "flags", "variance")]
-            rows = [_on_cluster(part, y0, y1, client) for part in parts]
-            future = client.submit(combine_rows, *rows, reader.dtype, y0, plan, pure=False)
+            rows = [None if part is None else part[:, y0:y1] for part in parts]
+            future = _submit_rows(client, rows, reader.dtype, y0, plan)
         places[future] = (y0, y1)
         return future
 
@@ -86,11 +86,11 @@ def run_on_cluster(
     return outputs, tally
 
 
-def _on_cluster(part: Any, y0: int, y1: int, client: Any) -> Any:
-    """Rows of an array as a future, or None."""
-    if part is None:
-        return None
-    rows = part[:, y0:y1]
-    if isinstance(rows, np.ndarray):
-        return client.scatter(rows, hash=False)
-    return client.compute(rows)
+def _submit_rows(client: Any, rows: list[Any], dtype: np.dtype, y0: int, plan: Plan) -> Any:
+    """The future of `combine_rows`: lazy rows in one graph with it, since they may come out of one calculation."""
+    import dask
+
+    if not any(hasattr(part, "dask") for part in rows):
+        sent = [None if part is None else client.scatter(part, hash=False) for part in rows]
+        return client.submit(combine_rows, *sent, dtype, y0, plan, pure=False)
+    return client.compute(dask.delayed(combine_rows, pure=False)(*rows, dtype, y0, plan))

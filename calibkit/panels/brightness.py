@@ -189,7 +189,12 @@ class BrightnessPanel(Panel):
         self._path = ipywidgets.Text(
             "picture.tif", description="file", layout={"width": "26em"}, tooltip="Ends with .tif or .png"
         )
-        self._bits = ipywidgets.Dropdown(options=[16, 8], description="bits", style={"description_width": "initial"}, layout={"width": "8em"})
+        self._bits = ipywidgets.Dropdown(
+            options=[16, 8],
+            description="bits",
+            style={"description_width": "initial"},
+            layout={"width": "8em"},
+        )
         self._save = ipywidgets.Button(
             description="save picture", tooltip="Scale the whole frame and write the file."
         )

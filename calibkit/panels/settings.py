@@ -83,7 +83,8 @@ def _tied(
 ) -> ipywidgets.Widget:
     """*widget* and the setting follow each other; what the setting refuses is shown and put back."""
 
-    told = False  # a widget that is told a value may cut it off at its limits: that is no setting of the user's
+    # A widget that is told a value may cut it off at its limits: that is no setting of the user's.
+    told = False
 
     def from_state(_change: object = None) -> None:
         nonlocal told

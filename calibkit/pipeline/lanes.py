@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -48,17 +50,28 @@ class Lanes:
             raise Cancelled(msg)
 
     def run(
-        self, jobs: Sequence[Callable[[], Any]], what: str, *, before: int, total: int, client: Any = None
+        self,
+        function: Callable[..., Any],
+        jobs: Sequence[tuple[Any, ...]],
+        what: str,
+        *,
+        before: int,
+        total: int,
+        client: Any = None,
     ) -> list[Any]:
-        """Do the *jobs*, as many at once as there are processors, and return their results in order.
+        """Call ``function(*job)`` for each, as many at once as there are processors; their results in order.
 
         Progress counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
-        what has is waited for. With a dask.distributed *client* the jobs go to its workers.
+        what has is waited for. With a dask.distributed *client* the jobs go to its workers, the function once to each,
+        so that what it keeps is kept there.
         """
         told = -1
         pool = client or ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-lane")
-        begin = partial(pool.submit, _call, pure=False) if client else partial(pool.submit, self._begin)
-        futures = [begin(job) for job in jobs]
+        if client:
+            begin = partial(client.submit, _call, uuid.uuid4().hex, pickle.dumps(function), pure=False)
+        else:
+            begin = partial(pool.submit, self._begin, function)
+        futures = [begin(*job) for job in jobs]
         try:
             while told < len(jobs):
                 ended = [future for future in futures if future.done()]
@@ -79,9 +92,9 @@ class Lanes:
                 pool.shutdown(wait=True, cancel_futures=True)
         return [future.result() for future in futures]
 
-    def _begin(self, job: Callable[[], Any]) -> Any:
+    def _begin(self, function: Callable[..., Any], *job: Any) -> Any:
         self.heed(0, 1, "a job")
-        return job()
+        return function(*job)
 
     def _tell(self) -> None:
         """Pass on what was told, or wait a little for it."""
@@ -89,7 +102,18 @@ class Lanes:
             self._progress(*self._told.get(timeout=_POLL_SECONDS))
 
 
-def _call(job: Callable[[], Any]) -> Any:
+#: On a cluster's worker: the function that the latest jobs call, and what it is known by.
+_kept: dict[str, Callable[..., Any]] = {}
+
+
+def _call(name: str, function: bytes, *job: Any) -> Any:
     """A job on a cluster's worker."""
-    return_memory_early()
-    return job()
+    if name not in _kept:
+        import dask
+
+        return_memory_early()
+        # A job that asked its own cluster for rows would wait for a worker that waits for the job.
+        dask.config.set(scheduler="synchronous")
+        _kept.clear()
+        _kept[name] = pickle.loads(function)
+    return _kept[name](*job)

@@ -358,8 +358,11 @@ class _Run:
             light = plan.match.light
             self._said += [(light.name, note) for note in (*camera.notes, *found)]
             lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug))
-            jobs = [partial(worker.make, frame, names[frame.path], needed=kept) for frame in light.frames]
-            made = self._progress.run(jobs, "lights", before=len(rows), total=len(names), client=self._client)
+            jobs = [(frame, names[frame.path]) for frame in light.frames]
+            make = partial(worker.make, needed=kept)
+            made = self._progress.run(
+                make, jobs, "lights", before=len(rows), total=len(names), client=self._client
+            )
             rows += made
             lights.rows += made
             lights.remake += [partial(worker.make, frame, names[frame.path]) for frame in light.frames]

@@ -190,7 +190,7 @@ def test_summary_table_and_html() -> None:
     assert "night &lt;1&gt;" in page
     assert "x &amp; y" in page
     assert page.count("<tr>") == 2 + len(found)  # what is well has a table of its own, folded up
-    assert page.index("<details>") < page.index("<td style=\"text-align:left\">ok</td>")
+    assert page.index("<details>") < page.index('<td style="text-align:left">ok</td>')
     assert list(found.table["verdict"]) == ["fault", "ok", "cannot tell", "cannot tell"]
     for text in (str(Diagnosis("n", ())), Diagnosis("n", ())._repr_html_()):
         assert "nothing was tested" in text
