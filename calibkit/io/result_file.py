@@ -75,10 +75,15 @@ class ImagePlan:
         """Size of the image without padding."""
         return self.variable.size * abs(self.bitpix) // 8
 
-    def encode(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as they are stored: big-endian, unsigned numbers with the top bit turned; *rows* stay as they are."""
+    def encode(self, rows: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """Rows as they are stored: big-endian, unsigned numbers with the top bit turned; *rows* stay as they are.
+
+        The bytes are put into *memory*, which has just their number.
+        """
         code = _code(self.variable.dtype)
-        bits = np.array(rows, dtype=code, order="C").view(f"u{np.dtype(code).itemsize}")
+        stored = memory.view(code).reshape(rows.shape)
+        stored[...] = rows
+        bits = stored.view(f"u{stored.itemsize}")
         flip = _top_bit(bits.itemsize) if self.bzero else bits.dtype.type(0)
         swap_bytes(bits, flip.byteswap())
         return bits.view(

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
-from calibkit.cfa import pattern_of
 from calibkit.errors import OutputError, SettingError
 from calibkit.flags import FLAGS
 from calibkit.io import plain
 from calibkit.io.atomic import part_file
+from calibkit.io.band_writer import write_images
 from calibkit.io.result_file import COLUMN, FORMAT, TABLE, ImagePlan, members
 from calibkit.io.result_header import primary_header
-from calibkit.memory import band_rows, worker_count
+from calibkit.memory import worker_count
 from calibkit.progress import Progress, silent
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-
-    from calibkit.io.atomic import PartFile
 
 _BLOCK = 2880
 
@@ -106,7 +101,9 @@ def save(
             part.write_at(offset + image.nbytes, bytes(-image.nbytes % _BLOCK))
         part.write_at(end, table)
         at_once = worker_count() if workers is None else max(1, workers)
-        _write_images(part, result, images, offsets, at_once, progress, f"writing {target.name}")
+        write_images(
+            part, result, images, offsets, at_once=at_once, progress=progress, what=f"writing {target.name}"
+        )
         part.finish(overwrite=overwrite)
     return target
 
@@ -178,61 +175,6 @@ def _table_bytes(text: str) -> bytes:
     header["EXTNAME"] = TABLE
     header["FORMAT"] = (FORMAT, "version of the JSON text")
     return header.tostring().encode("ascii") + text.encode("ascii") + bytes(-len(text) % _BLOCK)
-
-
-def _write_images(
-    part: PartFile,
-    result: xr.Dataset,
-    images: list[ImagePlan],
-    offsets: list[int],
-    at_once: int,
-    progress: Progress,
-    what: str,
-) -> None:
-    height = result.sizes["y"]
-
-    def write(y0: int, computed: list[np.ndarray]) -> None:
-        for image, offset, rows in zip(images, offsets, computed, strict=True):
-            stored = image.encode(rows)
-            row_bytes = stored.dtype.itemsize * image.shape[-1]
-            for plane, data in enumerate(stored.reshape(-1, *stored.shape[-2:])):
-                part.write_at(offset + (plane * height + y0) * row_bytes, data)
-
-    # Bands are written while the next ones are computed.
-    with ThreadPoolExecutor(at_once, thread_name_prefix="calibkit-save") as writer:
-        written: list[Future[None]] = []
-        for bands in _batches(result, images, at_once):
-            computed = _computed(images, bands)
-            for future in written:
-                future.result()
-            written = [writer.submit(write, y0, rows) for (y0, _), rows in zip(bands, computed, strict=True)]
-            del computed
-            progress(bands[-1][1], height, what)
-        for future in written:
-            future.result()
-
-
-def _computed(images: list[ImagePlan], bands: list[tuple[int, int]]) -> list[list[np.ndarray]]:
-    """For each band its rows of every image, what is shared between them computed once."""
-    parts = [[image.variable.data[..., y0:y1, :] for image in images] for y0, y1 in bands]
-    if any(hasattr(part, "dask") for band in parts for part in band):
-        import dask
-
-        # a single band is computed here: its caller has something else to do in the other threads
-        parts = dask.compute(parts, scheduler="threads" if len(bands) > 1 else "synchronous")[0]
-    return [[np.asarray(part) for part in band] for band in parts]
-
-
-def _batches(result: xr.Dataset, images: list[ImagePlan], at_once: int) -> list[list[tuple[int, int]]]:
-    """Bands of rows, so many at once: a dask block each, where the result is lazy."""
-    height, width = result.sizes["y"], result.sizes["x"]
-    lazy = next((image.variable for image in images if image.variable.chunks is not None), None)
-    if lazy is None:
-        planes = sum(image.nbytes for image in images) / (height * width)
-        rows = band_rows(height, width, bytes_per_pixel=2 * planes, multiple=pattern_of(result).period[0])
-        return [[band] for band in itertools.pairwise([*range(0, height, rows), height])]
-    bands = list(itertools.pairwise([0, *np.cumsum(lazy.chunks[-2]).tolist()]))
-    return [bands[i : i + at_once] for i in range(0, len(bands), at_once)]
 
 
 def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
