@@ -10,6 +10,7 @@ import xarray as xr
 
 from calibkit.cfa import channel_index
 from calibkit.errors import SettingError
+from calibkit.io.result_file import rows_of
 from calibkit.memory import band_rows
 
 #: Pixels in the sample of a frame: medians are then good to a few thousandths of the noise.
@@ -115,7 +116,11 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
     ]
     arrays = [frame[name].data for name in names] if names else [frame.data]
     strips = list(sample_strips(frame))
-    parts = [array[strip] for strip in strips for array in arrays]
+    readers = [rows_of(array) for array in arrays]
+    if all(readers):  # of an opened result: without a graph for each strip
+        parts = [read(strip.start, strip.stop) for strip in strips for read in readers]
+    else:
+        parts = [array[strip] for strip in strips for array in arrays]
     if any(hasattr(part, "dask") for part in parts):
         import dask
 

@@ -310,10 +310,14 @@ def _in_bands(mosaic: xr.Dataset) -> xr.Dataset:
 
     height, width = mosaic.sizes["y"], mosaic.sizes["x"]
     rows = band_rows(height, width, bytes_per_pixel=40 * worker_count(), multiple=2)
-    arrays = {
-        name: mosaic[name].copy(data=da.from_array(mosaic[name].data, chunks=(rows, width), name=False))
-        for name in _DTYPES
-    }
+    edges = [*range(0, height, rows), height]
+    chunks = (tuple(np.diff(edges).tolist()), (width,))
+    arrays = {}
+    for name, dtype in _DTYPES.items():
+        values, key = mosaic[name].data, f"mosaic-{name}-{uuid.uuid4().hex}"
+        # da.from_array would copy all of it
+        graph = {(key, j, 0): values[y0:y1] for j, (y0, y1) in enumerate(itertools.pairwise(edges))}
+        arrays[name] = mosaic[name].copy(data=da.Array(graph, key, chunks, dtype=dtype))
     return mosaic[list(_DTYPES)].assign(arrays)
 
 

@@ -14,6 +14,7 @@ from calibkit import meta
 from calibkit.calibration.levels import channel_values, clipped_mean, median_of_some, sites_of
 from calibkit.cfa import channel_index
 from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.threads import in_threads
 
 #: A channel this much of which is saturated is worth a word; one half of which is, is of no use.
 _SATURATED_SHARE, _SATURATED_ALL = 0.001, 0.5
@@ -27,6 +28,8 @@ _DARK = 0.5
 _SAMPLE = 500_000
 #: A channel in which one pixel's noise is larger than its level shows no response.
 _EMPTY = 1.0
+#: Rows that are divided by a thread at a time.
+_ROWS = 256
 
 
 def subtracted_stack(
@@ -164,19 +167,20 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
         np.require(flat[name].data, dtype, "W")
         for name, dtype in (("signal", np.float32), ("variance", np.float32), ("flags", fl.FLAG_DTYPE))
     )
-    levels: dict[str, float] = {}
-    noise: dict[str, float] = {}
-    empty: list[str] = []
-    for number, name in enumerate(channels):
-        _refuse_saturated(flags, cell, number, name)
+
+    def measure(number: int) -> tuple[float, float]:
+        """Level and relative noise of a channel."""
+        _refuse_saturated(flags, cell, number, channels[number])
         good = channel_values(signal, flags, cell, number)
         level = clipped_mean(good) if good.size else math.nan
         spread = channel_values(variance, flags, cell, number)
         sigma = math.sqrt(median_of_some(spread)) if spread.size else math.nan
-        levels[name] = level
-        noise[name] = sigma / level if level > 0 else math.inf
-        if not level > 0 or noise[name] > _EMPTY:
-            empty.append(name)
+        return level, sigma / level if level > 0 else math.inf
+
+    measured = dict(zip(channels, in_threads(measure, range(len(channels))), strict=True))
+    levels = {name: level for name, (level, _) in measured.items()}
+    noise = {name: sigma for name, (_, sigma) in measured.items()}
+    empty = [name for name in channels if not levels[name] > 0 or noise[name] > _EMPTY]
     if len(empty) == len(channels):
         found = ", ".join(f"{name} {levels[name]:.3g} ADU" for name in channels)
         msg = (
@@ -191,17 +195,19 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
             "is to be expected, and these channels of the lights hold nothing either"
         )
         warnings.warn(msg, CalibkitWarning, stacklevel=3)
-    for number, name in enumerate(channels):
-        for site in sites_of(cell, number):
-            if name in empty:
-                flags[site] |= fl.BAD_FLAT
-                signal[site] = np.nan
-                variance[site] = np.nan
-            else:
-                signal[site] /= np.float32(levels[name])
-                variance[site] /= np.float32(levels[name] ** 2)
-    unusable = ~(signal > 0) | ((flags & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
-    flags[unusable] |= fl.BAD_FLAT
+    divisor = np.array([math.nan if name in empty else levels[name] for name in channels])
+    columns = cell[:, np.arange(signal.shape[1]) % cell.shape[1]]
+    by, squared = divisor[columns].astype(np.float32), (divisor**2)[columns].astype(np.float32)
+
+    def divide(start: int) -> None:
+        """A band, along its rows, as it lies in memory; a channel without light becomes NaN, which is no good pixel."""
+        for y in range(start, min(start + _ROWS, len(signal))):
+            signal[y] /= by[y % len(cell)]
+            variance[y] /= squared[y % len(cell)]
+            unusable = ~(signal[y] > 0) | ((flags[y] & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
+            flags[y] |= np.where(unusable, fl.BAD_FLAT, 0).astype(flags.dtype)
+
+    in_threads(divide, range(0, len(signal), _ROWS))
     dims = ("y", "x")
     result = flat.assign(signal=(dims, signal), variance=(dims, variance), flags=(dims, flags))
     result = meta.add_step(result, "divide by level", level=dict(levels), unit="adu", inputs=[])

@@ -11,7 +11,8 @@ import xarray as xr
 
 from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
-from calibkit.memory import band_rows
+from calibkit.memory import band_rows, worker_count
+from calibkit.threads import in_threads
 
 #: Rows and columns of a tile, about; it is made of whole cells of the pattern.
 TILE = 48
@@ -49,18 +50,17 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
     shape = tile_shape(stack, cell)
     pairs = min(stack.sizes["frame"] // 2, _SAMPLE_PAIRS if sample else 10**9)
     stack = stack[: 2 * pairs]
-    variances: list[list[np.ndarray]] = [[] for _ in channels]
-    levels: list[list[np.ndarray]] = [[] for _ in channels]
     across = stack.sizes["x"] // shape[1]
     every = max(1, _SAMPLE_BANDS * across // _SAMPLE_TILES) if sample else 1
-    for band in frame_bands(stack, shape, sample=sample):
-        for c, values in enumerate(tiles(band, cell, shape, every=every)):
-            # Level and noise of the same pixels, hot ones left out: one belongs to the other.
-            kept = without_outliers(np.nanmean(values, axis=0))
-            levels[c].append(np.nanmean(kept, axis=1))
-            for first, second in zip(values[::2], values[1::2], strict=True):
-                variance, good = clipped_variance(np.where(np.isnan(kept), np.nan, first - second))
-                variances[c].append(variance[good] / 2)
+
+    def measure(rows: slice) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+        """Of each channel in a band: levels of its tiles, and their variances in every pair."""
+        band = np.asarray(stack.data[:, rows])
+        return [_noise_of_tiles(values) for values in tiles(band, cell, shape, every=every)]
+
+    bands = in_threads(measure, band_slices(stack, shape, sample=sample))
+    levels = [[band[c][0] for band in bands] for c in range(len(channels))]
+    variances = [[part for band in bands for part in band[c][1]] for c in range(len(channels))]
     noise, error = {}, {}
     for c, name in enumerate(channels):
         found = np.concatenate(variances[c]) if variances[c] else np.array([np.nan])
@@ -76,6 +76,17 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
     return PairNoise(noise, error, level, pairs)
 
 
+def _noise_of_tiles(values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Levels of the tiles of one channel, ``(frame, tile, pixel)``, and their variances in every pair of frames."""
+    # Level and noise of the same pixels, hot ones left out: one belongs to the other.
+    kept = without_outliers(np.nanmean(values, axis=0))
+    variances = []
+    for first, second in zip(values[::2], values[1::2], strict=True):
+        variance, good = clipped_variance(np.where(np.isnan(kept), np.nan, first - second))
+        variances.append(variance[good] / 2)
+    return np.nanmean(kept, axis=1), variances
+
+
 def tile_shape(stack: xr.DataArray, cell: np.ndarray) -> tuple[int, int]:
     """Rows and columns of a tile: whole cells, and no larger than the frame."""
     check_size(stack, "noise between frames")
@@ -88,16 +99,22 @@ def tile_shape(stack: xr.DataArray, cell: np.ndarray) -> tuple[int, int]:
 
 def frame_bands(stack: xr.DataArray, tile: tuple[int, int], *, sample: bool) -> Iterator[np.ndarray]:
     """Bands of whole tiles of all frames, ``(frame, row, x)``, all of them or a sample spread over the frame."""
+    for rows in band_slices(stack, tile, sample=sample):
+        yield np.asarray(stack.data[:, rows])
+
+
+def band_slices(stack: xr.DataArray, tile: tuple[int, int], *, sample: bool) -> list[slice]:
+    """Rows of these bands."""
     count, height, width = stack.shape
     usable = height // tile[0] * tile[0]
     if not sample or usable // tile[0] <= _SAMPLE_BANDS:
-        rows = max(tile[0], band_rows(usable, width, bytes_per_pixel=24 * count, multiple=tile[0]))
+        held = 24 * count * worker_count()
+        rows = max(tile[0], band_rows(usable, width, bytes_per_pixel=held, multiple=tile[0]))
         starts = list(range(0, usable, rows))
     else:
         rows = tile[0]
         starts = (np.linspace(0, usable // rows - 1, _SAMPLE_BANDS).astype(int) * rows).tolist()
-    for y0 in starts:
-        yield np.asarray(stack.data[:, y0 : min(y0 + rows, usable)])
+    return [slice(y0, min(y0 + rows, usable)) for y0 in starts]
 
 
 def tiles(band: np.ndarray, cell: np.ndarray, tile: tuple[int, int], *, every: int = 1) -> list[np.ndarray]:

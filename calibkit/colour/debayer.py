@@ -14,6 +14,7 @@ from calibkit.cfa import Pattern, channel_index, pattern_of
 from calibkit.errors import SettingError
 from calibkit.memory import band_rows, worker_count
 from calibkit.meta import add_step
+from calibkit.threads import in_threads
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 Method = Literal["superpixel", "bilinear", "edge"]
@@ -226,8 +227,6 @@ def _frames(light: xr.Dataset) -> tuple[tuple[int, ...], list[tuple[Any, Any, An
 
 
 def _now(light: xr.Dataset, convert: Callable[..., Planes], method: str, block: int, count: int) -> Planes:
-    from concurrent.futures import ThreadPoolExecutor
-
     lead, frames = _frames(light)
     height, width = light.sizes["y"], light.sizes["x"]
     bands = _bands(height, width, method, block)
@@ -240,8 +239,7 @@ def _now(light: xr.Dataset, convert: Callable[..., Planes], method: str, block: 
         planes = tuple(array[index] for array in out)
         convert(*rows, above, y0 - above, y1 - y0, planes, y0 // step)
 
-    with ThreadPoolExecutor(worker_count()) as pool:
-        list(pool.map(work, [(index, band) for index in range(len(frames)) for band in bands]))
+    in_threads(work, [(index, band) for index in range(len(frames)) for band in bands])
     return tuple(array.reshape(*lead, *array.shape[1:]) for array in out)
 
 

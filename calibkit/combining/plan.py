@@ -76,10 +76,10 @@ def critical_values(count: int, fraction: float, significance: float) -> np.ndar
     λ_i = (N − i) t / √((N − i − 1 + t²)(N − i + 1)), t the 1 − α/(2(N − i + 1)) quantile of Student's t
     with N − i − 1 degrees of freedom (Rosner 1983, Technometrics 25, 165).
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit  # quantiles of Student's t; scipy.stats takes half a second to import
 
     most = min(int(fraction * count + 1e-9), count - 2)
     i = np.arange(1, max(most, 0) + 1)
-    t = student.ppf(1 - significance / (2 * (count - i + 1)), count - i - 1)
+    t = stdtrit(count - i - 1, 1 - significance / (2 * (count - i + 1)))
     limit = (count - i) * t / np.sqrt((count - i - 1 + t * t) * (count - i + 1))
     return np.append(limit**2, 0.0)

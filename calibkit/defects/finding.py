@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy import special
 
 from calibkit import flags as fl
 from calibkit import meta
@@ -14,13 +14,13 @@ from calibkit.defects.from_lights import find_in_lights
 from calibkit.defects.surroundings import (
     TILE,
     Surroundings,
-    in_threads,
     level_of_tiles,
     measure_surroundings,
     standing_out,
 )
 from calibkit.errors import SettingError
 from calibkit.progress import Progress, silent
+from calibkit.threads import in_threads
 
 #: Chance that the frames of a good pixel scatter as much as an unstable one's.
 _UNSTABLE_CHANCE = 1e-6
@@ -243,7 +243,7 @@ def _unstable(
         return np.zeros(stands.shape, bool)
     y1 = y0 + stands.shape[0]
     freedom = count - 1
-    limit = stats.chi2.isf(_UNSTABLE_CHANCE, freedom) / freedom
+    limit = special.chdtri(freedom, _UNSTABLE_CHANCE) / freedom
     variance = np.asarray(dark["variance"].data[y0:y1])
     expected = level_of_tiles(scatter, dark, y0, y1)
     unstable = variance > limit * expected

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +13,7 @@ from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
 from calibkit.flags import NO_DATA
 from calibkit.memory import band_rows, worker_count
+from calibkit.threads import in_threads
 
 #: Rows and columns of the tiles in which level and noise are measured, about.
 TILE = 64
@@ -122,13 +121,6 @@ def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np
 
     in_threads(compare, range(0, height, step))
     return out
-
-
-def in_threads(work: Callable[[int], None], numbers: Iterable[int]) -> None:
-    """``work(number)`` for every number, on all processors: kernels let go of the interpreter."""
-    with ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-defects") as pool:
-        for _ in pool.map(work, numbers):
-            pass
 
 
 def _starts(size: int, tile: int, period: int) -> np.ndarray:

@@ -27,6 +27,7 @@ from calibkit.progress import Progress
 from calibkit.session import Group, Tolerances
 from calibkit.session.wording import listed, plural
 from calibkit.statistics import measure_noise
+from calibkit.threads import in_threads
 
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05
@@ -242,13 +243,16 @@ class MasterMaker:
 
     def _whole_frames(self, group: Group, row: MasterRow) -> tuple[Group, list[str]]:
         """The frames that can be read, and their digests."""
-        digests = {}
-        for frame in group.frames:
-            if frame.path not in self._damaged:
-                try:
-                    digests[frame.path] = sha256_of(frame.path)
-                except FrameFileError as error:
-                    self._damaged[frame.path] = str(error)
+        digests: dict[Path, str] = {}
+
+        def read(path: Path) -> None:
+            try:
+                digests[path] = sha256_of(path)
+            except FrameFileError as error:
+                self._damaged[path] = str(error)
+
+        in_threads(read, [path for path in group.paths if path not in self._damaged])
+        digests = {path: digests[path] for path in group.paths if path in digests}
         lost = [self._damaged[frame.path] for frame in group.frames if frame.path in self._damaged]
         if not digests:
             msg = f"none of its {plural(len(group), 'frame')} can be read: {listed(lost, 2)}"

@@ -275,7 +275,7 @@ class _Line:
 
 def _line(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> _Line:
     """Weighted straight line; where the values scatter more than chance allows, with as much more error for all."""
-    from scipy import optimize, stats
+    from scipy import optimize, special
 
     sigma = np.maximum(sigma, 1e-9 * max(1e-30, float(np.abs(y).max())))
     freedom = x.size - 2
@@ -291,7 +291,7 @@ def _line(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> _Line:
 
     extra = 0.0
     chi = fit(0.0)[3]
-    if freedom > 0 and stats.chi2.sf(chi, freedom) < _CHANCE:
+    if freedom > 0 and special.chdtrc(freedom, chi) < _CHANCE:
         top = float(np.ptp(y)) + float(sigma.max())
         extra = optimize.brentq(lambda s: fit(s)[3] - freedom, 0.0, 10 * top)
     level, slope, error, _ = fit(extra)

@@ -129,7 +129,7 @@ def find_unstable_pixels(
     >>> 50 <= int((found.flags != 0).sum()) <= 62
     True
     """
-    from scipy import stats
+    from scipy import special
 
     stack = _checked(darks)
     cell, channels = channel_index(stack)
@@ -142,7 +142,7 @@ def find_unstable_pixels(
     spare = max(1, frames // _SPARE)
     level, scale, quiet = _frame_levels(stack, cell, len(channels), spare)
     chance = false_alarms / (height * width)
-    limit = float(stats.chi2.isf(chance, frames - spare - 1))
+    limit = float(special.chdtri(frames - spare - 1, chance))
     flags = np.zeros((height, width), FLAG_DTYPE)
     listed: list[np.ndarray] = []
     rows = band_rows(
@@ -157,7 +157,7 @@ def find_unstable_pixels(
         expected = quiet[index] + np.maximum(mean, 0.0) / gains[index]
         whole = count == frames - spare
         bound = (
-            limit if whole.all() else np.where(whole, limit, stats.chi2.isf(chance, np.maximum(count - 1, 1)))
+            limit if whole.all() else np.where(whole, limit, special.chdtri(np.maximum(count - 1, 1), chance))
         )
         bad = (count > 2) & (squares > bound * expected)
         flags[y0 : y0 + rows][bad] = UNSTABLE
@@ -263,7 +263,7 @@ def _describe(
     y0: int,
 ) -> np.ndarray:
     """Rows of the table, one column per unstable pixel of a band."""
-    from scipy import stats
+    from scipy import special
 
     y, x = np.nonzero(bad)
     py, px = level.shape[1:]
@@ -273,7 +273,7 @@ def _describe(
     low, high, upper, within = (np.empty(y.size) for _ in range(4))
     telegraph.two_levels(samples, _LEAST_SAMPLES, low, high, upper, within)
     sigma2 = expected[y, x]
-    jumps = within < stats.chi2.isf(_TWO_LEVELS, frames - 2) * sigma2
+    jumps = within < special.chdtri(frames - 2, _TWO_LEVELS) * sigma2
     excess = np.sqrt(squares[y, x] / (count[y, x] - 1) / sigma2)
     return np.stack([y + y0, x, mean[y, x], excess, low, high, upper, jumps])
 
