@@ -322,7 +322,6 @@ def _reach(where: str, reject: str, count: int, low: float | None, high: float |
         return Finding(name, where, count, 0.0, unit, count, OK, reach.message, "")
     wanted = reach.minimum or math.nan
     advice = (
-        (f"Take {reach.minimum} frames or more, " if reach.minimum else "Use ")
-        + "or reject='winsorized' (7 frames and more), 'leave_one_out' (4 and more), 'noise_model' (3 and more)."
-    )
+        f"Take {reach.minimum} frames or more, " if reach.minimum else "Use "
+    ) + "or reject='winsorized' (7 frames and more), 'gesd' (4 and more), 'noise_model' (3 and more)."
     return Finding(name, where, count, 0.0, unit, wanted, FAULT, reach.message, advice)

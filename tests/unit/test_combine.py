@@ -221,7 +221,8 @@ class TestChoice:
             (1, {"gain": 1.0, "read_noise": 5.0}, "none"),
             (3, {}, "none"),
             (3, {"gain": 1.0, "read_noise": 5.0}, "noise_model"),
-            (5, {}, "leave_one_out"),
+            (4, {}, "gesd"),
+            (6, {}, "gesd"),
             (12, {}, "winsorized"),
             (40, {}, "sigma"),
             (12, {"method": "median"}, "none"),
@@ -236,6 +237,18 @@ class TestChoice:
         assert step["reject"] == chosen
         assert len(step["chosen_because"]) > 20
         assert step["chosen_because"] in result.attrs["rejection"]
+
+    @pytest.mark.parametrize("n", [4, 5, 6, 7, 10, 20, 30])
+    def test_auto_costs_little_and_finds_what_stands_out(self, n: int) -> None:
+        rng = np.random.default_rng(n)
+        values = rng.normal(1000.0, 8.0, (n, 250, 250)).astype(np.float32)
+        values[n // 2, ::10, ::10] += 400.0  # 50 σ
+        stack = xr.DataArray(values, dims=("frame", "y", "x"), attrs={"units": "adu", "kind": "dark"})
+        signal = combine(stack).signal.values
+        struck = np.zeros((250, 250), bool)
+        struck[::10, ::10] = True
+        assert signal[~struck].std() < 1.06 * 8.0 / np.sqrt(n)
+        assert signal[struck].max() < 1000.0 + 6.0 * 8.0 / np.sqrt(n - 1)
 
     def test_unknown_offset_level_keeps_auto_from_the_noise_model(self) -> None:
         known = {"gain": 1.0, "read_noise": 5.0}
