@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -21,25 +21,74 @@ CACHE_LINE = 64
 
 
 def memory_limit() -> int:
-    """Bytes of memory that this process may use: the control group's limit or the machine's memory."""
+    """Bytes of memory that this process may use: the least of its control groups' limits and the machine's memory."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else [2**31]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
+    for folder in control_groups("memory"):
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            limits += [number for number in _numbers(folder / name) if number > 0]
     return min(limits)
 
 
 def worker_count() -> int:
-    """Threads worth starting: the processors this process may run on, at most 8."""
+    """Threads worth starting: the processors this process may run on, at most 8.
+
+    A container's share of the processors counts as so many of them: with eight threads on one processor, each
+    would only take memory and wait.
+    """
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
         count = os.cpu_count() or 1
+    for folder in control_groups("cpu"):
+        share = _numbers(folder / "cpu.max")  # version 2: both in one file
+        share = share or [*_numbers(folder / "cpu.cfs_quota_us"), *_numbers(folder / "cpu.cfs_period_us")]
+        if len(share) == 2 and min(share) > 0:
+            count = min(count, math.ceil(share[0] / share[1]))
     return max(1, min(count, 8))
+
+
+def control_groups(controller: str, process: Path = Path("/proc/self")) -> list[Path]:
+    """Folders of the control groups that limit this process, its own first, then those around it; Linux only.
+
+    Parameters
+    ----------
+    controller : str
+        ``"memory"`` or ``"cpu"``.
+    process : Path
+        What the system says of the process: where groups are mounted, and which are its own (``cgroups(7)``).
+    """
+    try:
+        mounts = (process / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        groups = (process / "cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    own = {}  # by controller, and "" for version 2
+    for _, names, path in (line.split(":", 2) for line in groups if line.count(":") >= 2):
+        own |= dict.fromkeys(names.split(","), path)
+    found = []
+    for mount in mounts:
+        place, _, system = (part.split() for part in mount.partition(" - "))
+        if len(place) < 5 or not system or system[0] not in {"cgroup", "cgroup2"}:
+            continue
+        name = "" if system[0] == "cgroup2" else controller
+        if name not in own or (name and name not in system[-1].split(",")):
+            continue
+        top, group = Path(place[4]), PurePosixPath(own[name])
+        # In a container the mount often begins at the container's own group, or the path leads outside of it.
+        inside = group.relative_to(place[3]) if group.is_relative_to(place[3]) else PurePosixPath()
+        if ".." in inside.parts:
+            inside = PurePosixPath()
+        found += [top / inside, *(top / around for around in inside.parents)]
+    return found
+
+
+def _numbers(path: Path) -> list[int]:
+    """The whole numbers in a file of a control group; none where it is not there or sets no limit."""
+    try:
+        words = path.read_text(encoding="ascii").split()
+        return [int(word) for word in words]
+    except (OSError, ValueError):  # ValueError: "max"
+        return []
 
 
 def band_rows(height: int, width: int, *, bytes_per_pixel: float, multiple: int = 1) -> int:
