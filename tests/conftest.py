@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.every_pattern")
+
 ROOT = Path(__file__).resolve().parents[1]
 #: Real frames by others: never part of the repository, so tests that want them skip without them.
 REAL_FRAMES = Path(os.environ.get("CALIBKIT_REAL_FRAMES", ROOT.parent / "shared" / "data"))
