@@ -113,7 +113,8 @@ class Transforms:
             ],
         }
         try:
-            path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            path.write_text(text, encoding="utf-8")
         except OSError as error:
             msg = f"{path}: the transforms cannot be written ({error.strerror or error})"
             raise OutputError(msg) from error
@@ -129,7 +130,7 @@ class Transforms:
             The file cannot be read or is none of ours.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content.get("format") != _FORMAT:
                 msg = (
                     f"{path}: these are no transforms that calibkit knows (format {content.get('format')!r})"

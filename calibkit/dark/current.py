@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class DarkCurrent:
     energy_error: float
     temperature: float
     rate: float
-    chi_squared: float
+    chi_squared: float = field(compare=False)  # nan is not equal to itself, and says nothing of the rates
 
     def at(self, temperature: float) -> float:
         """Rate at *temperature* in °C, in the unit of the fitted rates."""

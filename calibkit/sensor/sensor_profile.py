@@ -14,6 +14,7 @@ from typing import Any
 import xarray as xr
 
 import calibkit
+from calibkit._equal import same_fields
 from calibkit.cfa.pattern import Pattern
 from calibkit.dark.current import DarkCurrent
 from calibkit.errors import FrameFileError, MismatchError, SettingError
@@ -91,6 +92,8 @@ class SensorProfile:
     dark_fits: dict[str, DarkCurrent] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     created: str = ""
+
+    __eq__ = same_fields
 
     def __post_init__(self) -> None:
         channels = set(Pattern(self.pattern).channels)

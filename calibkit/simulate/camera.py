@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from numbers import Real
 
+from calibkit._equal import same_fields
 from calibkit.cfa.pattern import MONO_CHANNEL, Pattern
 from calibkit.errors import SettingError
 from calibkit.simulate.spectrum import CLEAR_GLASS, FILTERS, RESPONSES, SPECTRA, Curve, Spectrum, named
@@ -171,6 +172,8 @@ class Camera:
     interference_angle: float = 20.0
     cosmic_rays: float = 0.0
     seed: int = 0
+
+    __eq__ = same_fields
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)

@@ -117,6 +117,9 @@ def test_file_gives_the_same_profile(report: SensorReport, tmp_path: Path) -> No
     path = report.profile.save(tmp_path / "sensor.json")
     again = SensorProfile.load(path)
     assert again == report.profile
+    chances = [[fit.chi_squared for fit in made.dark_fits.values()] for made in (again, report.profile)]
+    assert chances[0] == pytest.approx(chances[1], nan_ok=True)
+    assert SensorProfile() == SensorProfile(white=float("nan")) != SensorProfile(white=1000.0)
     assert str(again) == str(report.profile)
     assert path.stat().st_size < 20_000
     with pytest.raises(OutputError, match="exists already"):
