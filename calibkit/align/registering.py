@@ -19,6 +19,10 @@ from calibkit.progress import Progress, silent
 
 #: A star is no better placed than this in pixels, whatever its light: images differ a little over the field.
 _FLOOR = 0.02
+#: Stars that have to agree, where it is not said otherwise; and where there are fewer of them, for a shift alone.
+_ENOUGH, _FEW = 6, 3
+#: A shift whose stars scatter by more than so many of their errors is none.
+_SHIFTED = 5.0
 
 
 def register(
@@ -28,7 +32,7 @@ def register(
     model: str = "similarity",
     stars: Sequence[Stars] | None = None,
     use: Sequence[bool] | None = None,
-    minimum_stars: int = 6,
+    minimum_stars: int | None = None,
     progress: Progress = silent,
 ) -> Transforms:
     """Find where every light lies with respect to a reference, from the stars in it.
@@ -45,8 +49,9 @@ def register(
         From `find_stars`, so that the pixels are not read again.
     use : sequence of bool, optional
         Frames that are not to be used (False), from ``measure_quality(...)["usable"]`` for instance, are left out.
-    minimum_stars : int
-        So many stars have to agree.
+    minimum_stars : int, optional
+        So many stars have to agree. By default 6; where no light shows as many, as behind a narrow filter, 3 for a shift
+        alone.
     progress : callable
         ``progress(done, total, what)``; may raise `Cancelled`.
 
@@ -67,7 +72,7 @@ def register(
     Warns
     -----
     CalibkitWarning
-        Frames cannot be aligned and are left out.
+        Frames cannot be aligned and are left out; or there are stars for a shift only.
 
     Notes
     -----
@@ -95,7 +100,7 @@ def register(
     if model not in MODELS:
         msg = f"model={model!r} is not known; allowed are {', '.join(map(repr, MODELS))}"
         raise SettingError(msg)
-    if minimum_stars < 3:
+    if minimum_stars is not None and minimum_stars < 3:
         msg = f"minimum_stars={minimum_stars!r}: triangles need 3 or more"
         raise SettingError(msg)
     stars = find_stars(lights, progress=progress) if stars is None else list(stars)
@@ -103,7 +108,16 @@ def register(
     if len(stars) != len(found) or wanted.shape != (len(found),):
         msg = f"{len(found)} lights, but stars of {len(stars)} and use= for {wanted.size}: give one for each light"
         raise SettingError(msg)
-    chosen = _reference(reference, stars, wanted, minimum_stars)
+    least = _ENOUGH if minimum_stars is None else minimum_stars
+    most = max((len(s) for s, used in zip(stars, wanted, strict=True) if used), default=0)
+    if minimum_stars is None and len(stars) > 1 and _FEW <= most < _ENOUGH:
+        least, model = _FEW, "translation"
+        msg = (
+            f"register: no light shows {_ENOUGH} stars that can be measured (most: {most}), so that only shifts are "
+            "measured; if the field turned from frame to frame, its edges do not fit"
+        )
+        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    chosen = _reference(reference, stars, wanted, least)
     target = stars[chosen]
     frames = []
     for number, mine in enumerate(stars):
@@ -112,7 +126,7 @@ def register(
         elif number == chosen:
             frames.append(Transform(mine.name, np.eye(3), 0.0, 0.0, len(mine), True))
         else:
-            frames.append(_aligned(mine, target, model, minimum_stars))
+            frames.append(_aligned(mine, target, model, least))
         progress(number + 1, len(stars), f"align {len(stars)} frames")
     lost = [f for n, f in enumerate(frames) if not f.ok and wanted[n]]
     if lost:
@@ -178,6 +192,10 @@ def _aligned(mine: Stars, target: Stars, model: str, least: int) -> Transform:
     rms = float(np.sqrt(np.mean(away**2)))
     free = {"translation": 2, "euclidean": 3, "similarity": 4, "affine": 6}[model]
     excess = max(1.0, float(np.mean(away**2 * weight[keep, None])))
+    if model == "translation" and excess > _SHIFTED**2:
+        return _failed(
+            mine, int(keep.sum()), f"its stars do not agree on a shift (they scatter by {rms:.1f} pixels)"
+        )
     # mean variance of the map over the stars: parameters / (2 n) of a star's, as of every fit
     error = math.sqrt(excess * free / 2 / weight[keep].sum())
     return Transform(mine.name, matrix, rms, error, int(keep.sum()), True)

@@ -286,7 +286,7 @@ def _finished(result: xr.Dataset, light: Light, grid: Grid, channels: str) -> xr
             if np.isfinite(result["variance"].values[:: grid.shape[0] // 16 or 1]).any()
             else "bilinear"
         )
-        made = debayer(_in_bands(result) if light.lazy else result, method=method)
+        made = debayer(in_bands(result) if light.lazy else result, method=method)
         both = {name: round(value * factor, 3) for name, value in made.attrs["noise_correlation"].items()}
         return made.assign_attrs(noise_correlation=both)
     kept = result["n_kept"]
@@ -304,7 +304,7 @@ def _finished(result: xr.Dataset, light: Light, grid: Grid, channels: str) -> xr
     return _placed(planes, grid)
 
 
-def _in_bands(mosaic: xr.Dataset) -> xr.Dataset:
+def in_bands(mosaic: xr.Dataset) -> xr.Dataset:
     """A mosaic in memory as a lazy one, so that its three planes need not be there as a whole."""
     import dask.array as da
 

@@ -184,7 +184,7 @@ def _show_stacks(result: RunResult, terminal: Terminal) -> None:
         [
             (
                 row.picture or row.path,
-                str(len(row.files) or ""),
+                f"{len(row.files) or ''}{f', line {row.line}' if row.line else ''}",
                 _medians([row.noise], "level"),
                 _medians([row.noise], "measured"),
                 "failed" if row.error else row.status,

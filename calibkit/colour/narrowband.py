@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -12,6 +13,7 @@ from calibkit.cfa import channel_index, pattern_of
 from calibkit.colour.debayer import convert_planes
 from calibkit.errors import SettingError
 from calibkit.meta import add_step
+from calibkit.session.grouping import filter_key
 
 #: Line → the colours of filter that let it pass on common Bayer sensors.
 LINES: dict[str, tuple[str, ...]] = {
@@ -20,6 +22,14 @@ LINES: dict[str, tuple[str, ...]] = {
     "NII": ("R",),  # 658 nm
     "OIII": ("G", "B"),  # 500.7 nm
     "Hb": ("G", "B"),  # 486.1 nm
+}
+#: How filters of one line are called, as `filter_key` writes it, with or without their width.
+_NAMES = {
+    "Ha": "ha|hα|halpha",
+    "SII": "sii|s2",
+    "NII": "nii|n2",
+    "OIII": "oiii|o3",
+    "Hb": "hb|hβ|hbeta",
 }
 
 
@@ -201,6 +211,18 @@ def extract_line(
     )
     weights = {name: round(float(value), 6) for name, value in zip(channels, power * response, strict=True)}
     return add_step(out, "extract line", line=line, size=size, weights=weights)
+
+
+def line_of_filter(name: str) -> str | None:
+    """The line of `LINES` that a filter of this name lets pass alone, None for every other name.
+
+    Examples
+    --------
+    >>> line_of_filter("H-alpha 7 nm"), line_of_filter("[O III]"), line_of_filter("Ha+OIII")
+    ('Ha', 'OIII', None)
+    """
+    key = filter_key(name)
+    return next((line for line, names in _NAMES.items() if re.fullmatch(f"({names})([0-9]+nm)?", key)), None)
 
 
 def channels_of_line(light: xr.DataArray | xr.Dataset, line: str) -> tuple[str, ...]:

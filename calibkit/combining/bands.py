@@ -301,7 +301,10 @@ class BandCombiner:
         size: int,
         out: dict[str, np.ndarray],
     ) -> None:
-        """Where every sample is missing: the median of the flagged ones, or no data."""
+        """Where every sample is missing: the median of the flagged ones, or no data.
+
+        Where all of them are saturated the result is so too: a lower limit, which pictures and colours can use.
+        """
         empty = offset + np.flatnonzero(self.work.count[:size] == 0)
         if empty.size == 0:
             return
@@ -314,4 +317,8 @@ class BandCombiner:
         fallback = np.full(empty.size, np.nan)
         fallback[some] = np.nanmedian(there[:, some], axis=0)
         out["signal"][empty] = fallback * (plan.n_frames if plan.method == "sum" else 1)
-        out["flags"][empty] |= np.where(some, fl.REJECTED_ALL, fl.NO_DATA).astype(np.uint16)
+        full = np.zeros(empty.size, bool)
+        if flags is not None:
+            full = some & (((flags[:, empty] & fl.SATURATED) != 0) | np.isnan(there)).all(axis=0)
+        marks = np.where(full, fl.SATURATED, np.where(some, fl.REJECTED_ALL, fl.NO_DATA))
+        out["flags"][empty] |= marks.astype(np.uint16)

@@ -77,7 +77,8 @@ def combine(
         ``signal`` and ``variance`` (float32, unit and unit squared), ``flags`` (those that all kept samples carry;
         saturated where at least half of the samples are), ``n_kept``, ``rejected_low`` and ``rejected_high`` per
         pixel, and ``rejected_fraction`` per frame. A pixel without a usable sample gets the median of its
-        flagged ones and the flag *rejected_all*, or NaN and *no_data*; its variance is NaN.
+        flagged ones and the flag *rejected_all* (*saturated* where all of them are), or NaN and *no_data*; its variance is
+        NaN.
 
     Raises
     ------

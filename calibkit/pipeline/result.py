@@ -131,6 +131,8 @@ class StackRow:
     units : str
     noise : dict
         Channel → level, measured and predicted noise.
+    line : str
+        The line that was taken from the colours, "" for all of them.
     warnings : list of str
     error : str
     seconds : float
@@ -145,6 +147,7 @@ class StackRow:
     frames: list[dict[str, Any]] = field(default_factory=list)
     units: str = ""
     noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    line: str = ""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0

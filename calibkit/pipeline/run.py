@@ -357,7 +357,9 @@ class _Run:
             )
             light = plan.match.light
             self._said += [(light.name, note) for note in (*camera.notes, *found)]
-            lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug))
+            flat = self._maker.get(plan.flat) if plan.flat is not None else None
+            data = None if flat is None else flat.data
+            lights = self._sets.setdefault(set_of(light), LightSet(light.name, light.slug, data))
             jobs = [(frame, names[frame.path]) for frame in light.frames]
             make = partial(worker.make, needed=kept)
             made = self._progress.run(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import xarray as xr
 
-from calibkit.errors import CalibkitError, Cancelled, OutputError
+from calibkit.cfa import pattern_of
+from calibkit.errors import CalibkitError, CalibkitWarning, Cancelled, OutputError, SettingError
 from calibkit.io.provenance import hash_inputs
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
@@ -30,6 +32,7 @@ class LightSet:
 
     name: str
     slug: str
+    flat: xr.Dataset | None = None
     rows: list[LightRow] = field(default_factory=list)
     remake: list[Callable[[], LightRow]] = field(default_factory=list)
 
@@ -96,7 +99,7 @@ class StackMaker:
         row.path = str(path.relative_to(self._store.out))
         done = self._store.finished(path, key)
         if done is not None:
-            for name in ("files", "left_out", "frames", "units", "noise", "seconds"):
+            for name in ("files", "left_out", "frames", "units", "noise", "line", "seconds"):
                 setattr(row, name, done[name])
             row.warnings[:] = done["warnings"]
             row.status = REUSED
@@ -107,7 +110,7 @@ class StackMaker:
                 lights.rows[number] = lights.remake[number]()
         good = [number for number in good if lights.rows[number].status != FAILED]
         release_memory()
-        data = self._combined([lights.rows[number] for number in good], row)
+        data = self._combined([lights.rows[number] for number in good], lights.flat, row)
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
         del data
@@ -117,7 +120,7 @@ class StackMaker:
         row.status = MADE
         return key
 
-    def _combined(self, lights: Sequence[LightRow], row: StackRow) -> xr.Dataset:
+    def _combined(self, lights: Sequence[LightRow], flat: xr.Dataset | None, row: StackRow) -> xr.Dataset:
         from calibkit.align import find_stars, measure_quality, register, stack_lights
 
         frames = [open_result(self._store.out / light.path) for light in lights]
@@ -141,9 +144,13 @@ class StackMaker:
             }
             row.frames.append({"file": light.file, **measured, **placed})
         row.files = [light.file for light, frame in zip(lights, transforms, strict=True) if frame.ok]
-        options = {name: value for name, value in asdict(self._recipe.stack).items() if value is not None}
+        options = self._recipe.stack.options()
+        row.line = _line(options.pop("line"), options["channels"], frames[0], flat)
+        if row.line:
+            options["channels"] = "mosaic"
         release_memory()  # what stars were looked for in
-        return stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
+        stack = stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
+        return _of_line(stack, row.line, flat) if row.line else stack
 
     def _picture(self, lights: LightSet, stack_key: str, row: StackRow) -> None:
         from calibkit.brightness import save_picture, stretch_picture
@@ -162,6 +169,44 @@ class StackMaker:
         self._store.forget(path)
         save_picture(shown, path, bits=bits, overwrite=True)
         self._store.remember(path, key, {})
+
+
+def _line(wanted: str, channels: str, light: xr.Dataset, flat: xr.Dataset | None) -> str:
+    """The line to be taken from the stack's colours, "" for none."""
+    from calibkit.colour.narrowband import channels_of_line, line_of_filter
+
+    if wanted == "none" or pattern_of(light).is_mono:
+        return ""  # all that a mono camera sees behind such a filter is the line
+    if wanted != "auto":
+        return wanted
+    line = line_of_filter(str(light.attrs.get("filter", "")))
+    if line is None or channels != "debayer":
+        return ""
+    try:
+        several = len(channels_of_line(light, line)) > 1
+    except SettingError:  # other colours of filters than red, green and blue
+        return ""
+    if several and (flat is None or not flat.attrs.get("channel_level")):
+        msg = (
+            f"the filter lets {line} pass alone, but no flat says how strongly each colour sees it: the stack keeps all "
+            "colours"
+        )
+        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+        return ""
+    return line
+
+
+def _of_line(stack: xr.Dataset, line: str, flat: xr.Dataset | None) -> xr.Dataset:
+    """The line in a stack that is still a mosaic."""
+    from calibkit.align.stacking import in_bands
+    from calibkit.colour import channel_worth, extract_line
+    from calibkit.colour.narrowband import channels_of_line
+
+    several = len(channels_of_line(stack, line)) > 1
+    worth = channel_worth(flat, light=stack) if several and flat is not None else None
+    found = extract_line(in_bands(stack), line, worth=worth)
+    correlation = {"noise_correlation": stack.attrs["noise_correlation"]}
+    return found.assign_attrs(correlation)
 
 
 def _noise(data: xr.Dataset) -> dict[str, dict[str, float]]:

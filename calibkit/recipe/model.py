@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from calibkit.colour.narrowband import LINES
 from calibkit.combining.normalise import NORMALISATIONS
 from calibkit.combining.plan import METHODS
 from calibkit.combining.rejections import REJECTIONS
@@ -142,7 +143,15 @@ class AlignSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class StackSettings(Section):
-    """How the aligned lights are combined, as for `stack_lights`; its defaults where not set."""
+    """How the aligned lights are combined, as for `stack_lights`; its defaults where not set.
+
+    Attributes
+    ----------
+    line : {"auto", "none", "Ha", "SII", "NII", "OIII", "Hb"}
+        The line of which a colour camera's stack is made, see `calibkit.extract_line`: the channels that hold nothing
+        of it are discarded. ``"auto"``: that of the lights' filter, if its name is that of a single line, where colours
+        would be made (channels ``"debayer"``).
+    """
 
     channels: str = _setting("debayer", rules.one_of("planes", "mosaic", "debayer", "drizzle"))
     method: str = _setting("mean", rules.one_of(*METHODS))
@@ -151,6 +160,16 @@ class StackSettings(Section):
     high: float | None = _setting(None, _LIMIT)
     normalise: str = _setting("auto", rules.one_of("auto", *NORMALISATIONS))
     weights: str | None = _setting(None, rules.optional(rules.one_of("exposure", "noise")))
+    line: str = _setting("auto", rules.one_of("auto", "none", *LINES))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.line in LINES and self.channels in ("planes", "drizzle"):
+            msg = (
+                f"StackSettings(line={self.line!r}, channels={self.channels!r}): a line is taken from the whole grid; use "
+                "channels 'debayer' or 'mosaic' with it, or line 'none'"
+            )
+            raise SettingError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,8 @@ def _card(
     head = f'<div class="card"><h3>{escape(row.name)}</h3>'
     if row.status == FAILED:
         return f"{head}<p>{escape(row.error)}</p></div>"
-    told = f"{len(row.files)} lights aligned and combined: {row.path}"
+    line = f", the line {row.line} of their colours" if row.line else ""
+    told = f"{len(row.files)} lights aligned and combined{line}: {row.path}"
     left = "".join(f"<li>{escape(file)}: {escape(why)}</li>" for file, why in row.left_out.items())
     left = f"<p>Left out:</p><ul>{left}</ul>" if left else ""
     frames = [[_cell(frame.get(key), number) for key in _COLUMNS] for frame in row.frames]

@@ -174,8 +174,9 @@ class TestFlat:
     def test_bias_free_dark_is_scaled(self, bias: xr.Dataset) -> None:
         dark = master_dark(stack(noisy(620, 4, 10, seed=2), "dark", exposure=4.0), bias=bias)
         frames = stack(self.frames() + 30, "flat", exposure=1.0)
-        flat = master_flat(frames, bias=bias, dark=dark, dark_scale="exposure")
-        plain = master_flat(stack(self.frames(), "flat"), bias=bias)
+        flat = master_flat(frames, bias=bias, dark=dark, dark_scale="exposure", reject="none")
+        plain = master_flat(stack(self.frames(), "flat"), bias=bias, reject="none")
+        # nothing is rejected: a sample on the very limit may be kept in one of them and not in the other
         np.testing.assert_allclose(flat["signal"], plain["signal"], rtol=2e-3)
         (step,) = [s for s in flat.attrs["provenance"] if s["step"] == "subtract dark"]
         assert step["scale"] == 0.25
