@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibkit.cli.scan import add_folder_options, read_session, show_list, show_session
+from calibkit.cli.scan import add_folder_options, alike, read_session, show_list, show_session
 from calibkit.cli.terminal import Meter, Terminal, relative_to_here
 from calibkit.errors import Cancelled
 
@@ -48,6 +48,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     noise = parser.add_argument_group("the camera, where its frames do not say it or say it wrongly")
     noise.add_argument("--gain", type=float, metavar="G", help="electrons per ADU")
     noise.add_argument("--read-noise", type=float, metavar="R", help="electrons")
+    noise.add_argument(
+        "--pedestal",
+        type=float,
+        metavar="P",
+        help="ADU of a pixel without light; 0 where the camera has subtracted a dark itself",
+    )
     combining = parser.add_argument_group("how masters are combined")
     combining.add_argument("--method", metavar="NAME", help="mean (default), median …")
     combining.add_argument("--reject", metavar="NAME", help="auto (default), none, sigma …")
@@ -63,7 +69,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     recipe = Recipe(
         until="lights",
         masters=MasterSettings(**{name: getattr(args, name) for name in ("method", "reject", "low", "high")}),
-        camera=CameraSettings(gain=args.gain, read_noise=args.read_noise),
+        camera=CameraSettings(gain=args.gain, read_noise=args.read_noise, pedestal=args.pedestal),
         defects=DefectSettings(repair=not args.no_repair),
     )
     return work(read_session(args, terminal), recipe, args, terminal)
@@ -134,21 +140,22 @@ def _show_plan(session: Session, recipe: Recipe, terminal: Terminal) -> None:
 
 
 def _show_result(result: RunResult, terminal: Terminal) -> None:
-    terminal.heading("Masters")
-    terminal.table(
-        ("master", "frames", "from", "rejected", "came out"),
-        [
-            (
-                row.name,
-                str(row.frames or ""),
-                row.how,
-                f"{100 * row.rejected:.2g} %" if row.rejected == row.rejected else "",
-                row.error or row.status,
-            )
-            for row in result.masters
-        ],
-        numbers=(1, 3),
-    )
+    if result.masters:
+        terminal.heading("Masters")
+        terminal.table(
+            ("master", "frames", "from", "rejected", "came out"),
+            [
+                (
+                    row.name,
+                    str(row.frames or ""),
+                    row.how,
+                    f"{100 * row.rejected:.2g} %" if row.rejected == row.rejected else "",
+                    row.error or row.status,
+                )
+                for row in result.masters
+            ],
+            numbers=(1, 3),
+        )
     terminal.heading("Lights")
     headings = (
         "lights",
@@ -163,7 +170,7 @@ def _show_result(result: RunResult, terminal: Terminal) -> None:
     terminal.table(headings, _light_rows(result), numbers=(1,))
     if result.stacks:
         _show_stacks(result, terminal)
-    failed = [f"{row.file}: {row.error}" for row in result.failed]
+    failed = alike([(row.file, row.error) for row in result.failed])
     failed += [f"stack of {row.name}: {row.error}" for row in result.stacks if row.error]
     show_list("Could not be done", failed, terminal)
     show_list("Unreadable", list(result.session.unreadable.values()), terminal)
@@ -193,8 +200,9 @@ def _show_stacks(result: RunResult, terminal: Terminal) -> None:
         ],
         numbers=(1,),
     )
-    left = [f"{name}: {why}" for row in result.stacks for name, why in row.left_out.items()]
-    show_list("Not in the stack", left, terminal)
+    failed = {row.file for row in result.failed}  # told with their reason further down
+    left = [item for row in result.stacks for item in row.left_out.items() if item[0] not in failed]
+    show_list("Not in the stack", alike(left), terminal)
 
 
 def _light_rows(result: RunResult) -> list[list[str]]:

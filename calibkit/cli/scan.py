@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ _KIND_OPTIONS = {
     "flat dark": "--flat-dark",
     "light": "--light",
 }
+#: Files of one reason that are named; the others are counted.
+_NAMED = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -143,3 +146,14 @@ def show_list(title: str, items: list[str], terminal: Terminal) -> None:
         terminal.heading(title)
         for item in items:
             terminal.print(f"  - {item}")
+
+
+def alike(items: Iterable[tuple[str, str]]) -> list[str]:
+    """Points for `show_list` from (file, reason): files of one reason stand together, three of them by name."""
+    files: dict[str, list[str]] = {}
+    for file, reason in items:
+        files.setdefault(reason, []).append(file)
+    return [
+        f"{', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}: {reason}"
+        for reason, names in files.items()
+    ]

@@ -120,6 +120,8 @@ class MasterMaker:
 
         info = spec.group.info
         stack = open_stack(spec.group.paths[:1], kind=spec.group.kind, cfa=info.cfa)
+        if spec.level is not None:
+            return Made(spec, constant_bias(stack, spec.level), key_of(level=spec.level))
         return Made(spec, constant_bias(stack), key_of(black=info.black, pedestal=info.pedestal))
 
     def _try(self, spec: MasterSpec) -> Made | None:

@@ -40,6 +40,8 @@ class MasterSpec:
         Factor of a bias-subtracted dark; None when it is used as it is.
     constant : bool
         A bias that is the black level which the camera states, the same for every pixel of a channel.
+    level : float or None
+        A constant bias whose level in ADU is said by the recipe.
     half : int
         1 or 2 for a master of every other frame, 0 for one of all.
     """
@@ -50,6 +52,7 @@ class MasterSpec:
     dark: MasterSpec | None = None
     dark_scale: float | None = None
     constant: bool = False
+    level: float | None = None
     half: int = 0
 
     @property
@@ -87,6 +90,8 @@ class MasterSpec:
     def how(self) -> str:
         """The frames and what is done with them, in words."""
         if self.constant:
+            if self.level is not None:
+                return f"constant {number(self.level)} ADU, as the recipe says"
             return "constant per channel, as the camera states it"
         if self.group.master:
             return f"ready to use: {self.group.master}"
@@ -155,16 +160,17 @@ def plan_lights(
     scale: str = "exposure",
     warmer: Choose = nothing,
     limit: float = math.inf,
+    pedestal: float | None = None,
 ) -> LightPlan:
     """The best that can be done for the lights of *match* with the masters that are *usable*.
 
     *scale* is the recipe's: with ``"measured"`` or ``"auto"`` a dark of another temperature, which *warmer* chooses, is used
     with a strength that is measured in the light; with ``"auto"`` so is one from which some lights differ by more than
-    *limit* °C.
+    *limit* °C. *pedestal* is the level without light in ADU where neither biases nor the frames say it.
 
     A dark of the lights' own exposure holds their bias too, so it is subtracted as it is: taking a bias from
     both would only add its noise. A dark of another exposure is scaled after its bias is subtracted. Without a
-    dark the bias alone is subtracted, without either the black level that the camera states. A flat whose own
+    dark the bias alone is subtracted, without either the black level that the camera or the recipe states. A flat whose own
     pedestal cannot be subtracted is not used.
     """
     light = match.light
@@ -174,7 +180,7 @@ def plan_lights(
             match, error=f"calibrated already, as its header says: {done}; calibkit begins with raw frames"
         )
     notes: list[str] = []
-    bias = _bias_for(light, match.bias, usable)
+    bias = _bias_for(light, match.bias, usable, pedestal)
     dark, factor = _dark_for(match.dark, match.dark_scale, bias, usable)
     measured = False
     if (
@@ -198,12 +204,15 @@ def plan_lights(
     elif factor is None and "bias" not in match.dark.applied:
         bias = None
     elif bias is not None and bias.constant:
-        notes.append("no bias frames: the black level that the camera states is subtracted instead")
+        who = "camera" if bias.level is None else "recipe"
+        notes.append(f"no bias frames: the black level that the {who} states is subtracted instead")
     if factor is not None and not measured:
         notes.append(
             f"no dark of {seconds(light.exposure)}: {dark.name} is scaled by {number(round(factor, 4))}"
         )
-    flat, problem = flat_spec(match.flat, match.flat_dark, match.flat_bias, match.flat_dark_scale, usable)
+    flat, problem = flat_spec(
+        match.flat, match.flat_dark, match.flat_bias, match.flat_dark_scale, usable, pedestal
+    )
     if flat is None:
         notes.append(f"not divided by a flat: {problem or _why(match, 'flat')}")
     return LightPlan(
@@ -228,7 +237,12 @@ def _measurable(dark: Group | None, bias: MasterSpec, usable: Usable) -> MasterS
 
 
 def flat_spec(
-    flat: Group | None, flat_dark: Group | None, flat_bias: Group | None, scale: float | None, usable: Usable
+    flat: Group | None,
+    flat_dark: Group | None,
+    flat_bias: Group | None,
+    scale: float | None,
+    usable: Usable,
+    pedestal: float | None = None,
 ) -> tuple[MasterSpec | None, str]:
     """The master flat, or why there is none although there are flats."""
     if flat is None:
@@ -236,7 +250,7 @@ def flat_spec(
     if flat.master or {"bias", "dark"} & set(flat.applied):
         spec = MasterSpec("flat", flat)
         return (spec, "") if usable(spec) else (None, f"{flat.name} cannot be used")
-    bias = _bias_for(flat, flat_bias, usable)
+    bias = _bias_for(flat, flat_bias, usable, pedestal)
     dark, used_scale = _dark_for(flat_dark, scale, bias, usable)
     if dark is None and bias is None:
         return (
@@ -249,7 +263,7 @@ def flat_spec(
     return (spec, "") if usable(spec) else (None, f"the master {flat.name} could not be made")
 
 
-def companions(session: Session, usable: Usable) -> list[MasterSpec]:
+def companions(session: Session, usable: Usable, pedestal: float | None = None) -> list[MasterSpec]:
     """Masters that are made although no light needs them in its arithmetic.
 
     A bias that fits the lights is worth having, and tells the readout noise. Where there are no lights at all,
@@ -262,17 +276,19 @@ def companions(session: Session, usable: Usable) -> list[MasterSpec]:
     for flat in (group for group in session.groups if group.kind == "flat"):
         bias = choose_bias(flat, session.groups, session.tolerances).group
         dark = choose_dark(flat, session.groups, session.tolerances, bias=bias)
-        spec, _ = flat_spec(flat, dark.group, bias, dark.scale, usable)
+        spec, _ = flat_spec(flat, dark.group, bias, dark.scale, usable, pedestal)
         specs += [spec] if spec else []
     return specs
 
 
-def _bias_for(target: Group, bias: Group | None, usable: Usable) -> MasterSpec | None:
+def _bias_for(target: Group, bias: Group | None, usable: Usable, pedestal: float | None) -> MasterSpec | None:
     if bias is not None and usable(spec := MasterSpec("bias", bias)):
         return spec
-    if (target.black or target.info.pedestal > 0) and "bias" not in target.applied:
+    if "bias" in target.applied:
+        return None
+    if target.black or target.info.pedestal > 0:
         return MasterSpec("bias", target, constant=True)
-    return None
+    return None if pedestal is None else MasterSpec("bias", target, constant=True, level=pedestal)
 
 
 def _dark_for(
@@ -298,7 +314,8 @@ def _nothing(match: Match) -> str:
     reasons = "; ".join(f"{role}: {_why(match, role)}" for role in ("bias", "dark"))
     return (
         f"its pedestal is not known, since there is neither a bias nor a dark for it ({reasons}). "
-        "Add biases, or darks of the same exposure"
+        "Add biases, or darks of the same exposure; or say in a recipe what a pixel without light holds, camera: "
+        "pedestal: 0 where the camera has subtracted a dark itself"
     )
 
 

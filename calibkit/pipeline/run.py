@@ -135,6 +135,7 @@ def calibrate_session(
     combine: Mapping[str, Any] | None = None,
     gain: PerChannel | None = None,
     read_noise: PerChannel | None = None,
+    pedestal: float | None = None,
     repair: bool = True,
     overwrite: bool = False,
     report: bool = True,
@@ -164,6 +165,9 @@ def calibrate_session(
         Electrons per ADU; by default what the frames say, else measured from flats and biases.
     read_noise : float or mapping of channel to float, optional
         Electrons; by default what the frames say, else what the biases or darks show.
+    pedestal : float, optional
+        ADU of a pixel without light where neither biases nor the frames say it; 0 where the camera has subtracted
+        a dark itself.
     repair : bool
         Replace hot and other bad pixels by neighbours of the same channel.
     overwrite : bool
@@ -215,7 +219,7 @@ def calibrate_session(
     recipe = Recipe(
         until="lights",
         masters=masters,
-        camera=CameraSettings(gain=gain, read_noise=read_noise),
+        camera=CameraSettings(gain=gain, read_noise=read_noise, pedestal=pedestal),
         defects=DefectSettings(repair=repair),
     )
     return process(session, recipe, out, overwrite=overwrite, report=report, progress=progress)
@@ -236,17 +240,22 @@ def plan_session(session: Session, recipe: Recipe | None = None) -> Plan:
     Plan
         Plans for the lights, and the masters in the order in which they are made.
     """
-    options = _dark_options(session, recipe or Recipe())
+    options = _plan_options(session, recipe or Recipe())
     plans = [plan_lights(match, lambda _: True, **options) for match in session.matches]
-    extra = companions(session, lambda _: True)
+    extra = companions(session, lambda _: True, options["pedestal"])
     return Plan(tuple(plans), tuple(all_specs(plans, extra)), tuple(_merged(_plan_notes(plans))))
 
 
-def _dark_options(session: Session, recipe: Recipe) -> dict[str, Any]:
-    """What `plan_lights` is told of darks of another temperature."""
+def _plan_options(session: Session, recipe: Recipe) -> dict[str, Any]:
+    """What `plan_lights` is told of the level without light, and of darks of another temperature."""
     limits = session.tolerances
     limit = math.inf if "temperature" in limits.ignore else limits.dark_temperature
-    return {"scale": recipe.dark.scale, "warmer": _warmer(session), "limit": limit}
+    return {
+        "scale": recipe.dark.scale,
+        "warmer": _warmer(session),
+        "limit": limit,
+        "pedestal": recipe.camera.pedestal,
+    }
 
 
 def _warmer(session: Session) -> Choose:
@@ -319,9 +328,9 @@ class _Run:
     def work(self) -> RunResult:
         """Everything, as far as the recipe goes."""
         session, maker = self._session, self._maker
-        options = _dark_options(session, self._recipe)
+        options = _plan_options(session, self._recipe)
         plans = [plan_lights(match, maker.usable, **options) for match in session.matches]
-        for spec in companions(session, maker.usable):
+        for spec in companions(session, maker.usable, options["pedestal"]):
             maker.get(spec)
         self._said += _plan_notes(plans)
         lights = self._lights(plans)

@@ -82,10 +82,20 @@ class FrameSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class CameraSettings(Section):
-    """Gain in electrons per ADU and readout noise in electrons, a number or one a channel, where frames do not say."""
+    """What frames do not say, or say wrongly.
+
+    Attributes
+    ----------
+    gain, read_noise : float or mapping of channel to float, optional
+        Electrons per ADU, and electrons.
+    pedestal : float, optional
+        What a pixel without light holds, in ADU, where neither biases nor the frames say it: 0 where the camera has
+        subtracted a dark itself.
+    """
 
     gain: float | Mapping[str, float] | None = _setting(None, _PER_CHANNEL)
     read_noise: float | Mapping[str, float] | None = _setting(None, _PER_CHANNEL)
+    pedestal: float | None = _setting(None, rules.optional(rules.number(-65536, 65536)))
 
 
 @dataclass(frozen=True, kw_only=True)

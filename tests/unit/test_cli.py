@@ -210,6 +210,28 @@ def test_a_light_that_fails_is_listed_and_the_code_says_so(
     assert "torn.fit" in out
 
 
+def test_lights_whose_dark_the_camera_has_subtracted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """There is neither bias nor dark: the user says what a pixel without light holds."""
+    rng = np.random.default_rng(5)
+    sky = rng.normal(120.0, 6.0, (5, 40, 48))
+    sky[sky < 0] = 0
+    for number, data in enumerate(sky):
+        header = fits.Header({"IMAGETYP": "Light Frame", "EXPTIME": 10.0, "EGAIN": 1.0, "RDNOISE": 2.0})
+        fits.PrimaryHDU(data.astype(np.uint16), header).writeto(tmp_path / f"sub_{number}.fits")
+    code, out, _ = call(capsys, "calibrate", tmp_path, "-o", tmp_path / "out")
+    assert code == 1
+    assert " ".join(out.split()).count("its pedestal is not known") == 1, "one reason, told once for all five"
+    assert "sub_0.fits, sub_1.fits, sub_2.fits and 2 more: its pedestal" in " ".join(out.split())
+    assert "pedestal: 0" in out
+    code, out, _ = call(capsys, "calibrate", tmp_path, "-o", tmp_path / "out", "--pedestal", 100)
+    assert code == 0, out
+    for number, data in enumerate(sky):
+        done = calibkit.open_result(tmp_path / "out" / "lights" / f"sub_{number}.fits")
+        np.testing.assert_array_equal(done["signal"].values, data.astype(np.uint16).astype(np.float32) - 100)
+
+
 def test_a_recipe_is_written_checked_and_followed(
     capsys: pytest.CaptureFixture[str], night: Path, tmp_path: Path
 ) -> None:
