@@ -19,8 +19,8 @@ from calibkit.progress import Progress, silent
 
 #: A star is no better placed than this in pixels, whatever its light: images differ a little over the field.
 _FLOOR = 0.02
-#: Stars that have to agree, where it is not said otherwise; and where there are fewer of them, for a shift alone.
-_ENOUGH, _FEW = 6, 3
+#: Stars that have to agree, where it is not said otherwise; and for a shift alone, where no light shows plenty of them.
+_ENOUGH, _FEW, _PLENTY = 6, 3, 12
 #: A shift whose stars scatter by more than so many of their errors is none.
 _SHIFTED = 5.0
 
@@ -50,8 +50,8 @@ def register(
     use : sequence of bool, optional
         Frames that are not to be used (False), from ``measure_quality(...)["usable"]`` for instance, are left out.
     minimum_stars : int, optional
-        So many stars have to agree. By default 6; where no light shows as many, as behind a narrow filter, 3 for a shift
-        alone.
+        So many stars have to agree. By default 6; where no light shows 12, as behind a narrow filter, and not all can be
+        aligned so, 3 for a shift alone.
     progress : callable
         ``progress(done, total, what)``; may raise `Cancelled`.
 
@@ -108,15 +108,41 @@ def register(
     if len(stars) != len(found) or wanted.shape != (len(found),):
         msg = f"{len(found)} lights, but stars of {len(stars)} and use= for {wanted.size}: give one for each light"
         raise SettingError(msg)
-    least = _ENOUGH if minimum_stars is None else minimum_stars
     most = max((len(s) for s, used in zip(stars, wanted, strict=True) if used), default=0)
-    if minimum_stars is None and len(stars) > 1 and _FEW <= most < _ENOUGH:
-        least, model = _FEW, "translation"
+    few = minimum_stars is None and len(stars) > 1 and _FEW <= most < _PLENTY
+    chosen, frames = 0, []
+    if not few or most >= _ENOUGH:
+        chosen, frames = _all(stars, wanted, reference, model, minimum_stars or _ENOUGH, progress)
+    if few and _aligned_count(frames) < wanted.sum():
+        shifted = _all(stars, wanted, reference, "translation", _FEW, progress)
+        if _aligned_count(shifted[1]) > _aligned_count(frames):
+            chosen, frames = shifted
+            model = "translation"
+            msg = (
+                f"register: the lights show few stars that can be measured (most: {most}), so that only shifts are "
+                "measured; if the field turned from frame to frame, its edges do not fit"
+            )
+            warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    lost = [f for n, f in enumerate(frames) if not f.ok and wanted[n]]
+    if lost:
+        lines = "; ".join(f"{frame.name}: {frame.reason}" for frame in lost[:5])
+        more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
         msg = (
-            f"register: no light shows {_ENOUGH} stars that can be measured (most: {most}), so that only shifts are "
-            "measured; if the field turned from frame to frame, its edges do not fit"
+            f"register: {len(lost)} of {len(frames)} frames cannot be aligned and are left out: {lines}{more}"
         )
         warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    return Transforms(tuple(frames), chosen, model, found[0].shape, place_of(found[0].labelled))
+
+
+def _all(
+    stars: list[Stars],
+    wanted: np.ndarray,
+    reference: int | str,
+    model: str,
+    least: int,
+    progress: Progress,
+) -> tuple[int, list[Transform]]:
+    """The number of the reference, and every frame's transform to it."""
     chosen = _reference(reference, stars, wanted, least)
     target = stars[chosen]
     frames = []
@@ -128,15 +154,11 @@ def register(
         else:
             frames.append(_aligned(mine, target, model, least))
         progress(number + 1, len(stars), f"align {len(stars)} frames")
-    lost = [f for n, f in enumerate(frames) if not f.ok and wanted[n]]
-    if lost:
-        lines = "; ".join(f"{frame.name}: {frame.reason}" for frame in lost[:5])
-        more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
-        msg = (
-            f"register: {len(lost)} of {len(frames)} frames cannot be aligned and are left out: {lines}{more}"
-        )
-        warnings.warn(msg, CalibkitWarning, stacklevel=2)
-    return Transforms(tuple(frames), chosen, model, found[0].shape, place_of(found[0].labelled))
+    return chosen, frames
+
+
+def _aligned_count(frames: list[Transform]) -> int:
+    return sum(frame.ok for frame in frames)
 
 
 def _reference(reference: int | str, stars: list[Stars], wanted: np.ndarray, least: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -21,10 +22,10 @@ _LARGE = 8_000_000
 _FWHM = math.sqrt(8 * math.log(2))
 #: Frames that are measured at a time: each is held as a whole, 4 bytes a pixel and as much again while it is searched.
 _AT_ONCE = 2
-#: With fewer stars than this in a colour, the others are searched, too.
-_ENOUGH = 10
-#: Tile of the background in binned pixels.
-_TILE = 64
+#: With fewer stars than this in a colour, the others are searched, too, and then all with the finer background.
+_ENOUGH = 30
+#: Tiles of the background in binned pixels: wide ones, and those that follow the filaments of a nebula.
+_TILES = (64, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,8 @@ def find_stars(
     -----
     The mean of the commonest colour in blocks of the pattern is searched with SEP [1]_, the library form of Source
     Extractor [2]_; nothing is interpolated. Where it shows few stars, as green does behind an Hα filter, the other
-    colours are searched, and the one with most is taken. An elliptical Gaussian on a level is then fitted by least squares to the
+    colours are searched, and then all of them on a background that follows the filaments of a nebula; the search that shows
+    most is taken. An elliptical Gaussian on a level is then fitted by least squares to the
     samples of that colour at their own places, so that the pattern does not pull on the stars. Stars with a
     saturated or bad pixel near them, and those that are much wider or narrower than most, are left out.
 
@@ -144,12 +146,12 @@ def star_colours(pattern: Pattern) -> list[str]:
 
 
 def _stars_of(light: Light, threshold: float, most: int) -> Stars:
-    """Stars in the commonest colour; where that is dark, as green is behind an Hα filter, in the one with most."""
+    """Stars in the commonest colour; where that shows few, as green does behind an Hα filter, of the search that shows most."""
     pattern = pattern_of(light.labelled)
     signal = light.whole()
     best: Stars | None = None
-    for colour in star_colours(pattern):
-        found = _stars_in(light, signal, pattern, colour, threshold, most)
+    for tile, colour in itertools.product(_TILES, star_colours(pattern)):
+        found = _stars_in(light, signal, pattern, colour, tile, threshold, most)
         if best is None or len(found) > len(best):
             best = found
         if len(best) >= _ENOUGH:
@@ -158,7 +160,7 @@ def _stars_of(light: Light, threshold: float, most: int) -> Stars:
 
 
 def _stars_in(
-    light: Light, signal: np.ndarray, pattern: Pattern, colour: str, threshold: float, most: int
+    light: Light, signal: np.ndarray, pattern: Pattern, colour: str, tile: int, threshold: float, most: int
 ) -> Stars:
     from calibkit.kernels import stars as kernels
 
@@ -168,7 +170,7 @@ def _stars_in(
     plane = np.empty((signal.shape[0] // block, signal.shape[1] // block), np.float32)
     kernels.bin_colour(signal, use, block, plane)
     share = max(1.0, use.mean() * block * block)
-    objects, sky, noise = _detect(plane, threshold)
+    objects, sky, noise = _detect(plane, tile, threshold)
     empty = Stars(
         light.name, *(np.empty(0) for _ in range(6)), sky, noise * math.sqrt(share), 0, colour, signal.shape
     )
@@ -220,7 +222,7 @@ def _block(pattern: Pattern, size: int) -> int:
     return 2 if size > _LARGE else 1
 
 
-def _detect(plane: np.ndarray, threshold: float) -> tuple[Any, float, float]:
+def _detect(plane: np.ndarray, tile: int, threshold: float) -> tuple[Any, float, float]:
     """Objects of SEP, the level and the noise of the binned picture."""
     import sep
 
@@ -230,7 +232,7 @@ def _detect(plane: np.ndarray, threshold: float) -> tuple[Any, float, float]:
     mask = bad if bad.any() else None
     if mask is not None:
         plane[bad] = 0.0
-    tile = int(min(_TILE, *plane.shape))
+    tile = int(min(tile, *plane.shape))
     background = sep.Background(plane, mask=mask, bw=tile, bh=tile)
     background.subfrom(plane)
     noise = float(background.globalrms)
