@@ -11,17 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage, optimize
+from scipy import optimize
 
 from calibkit.cfa import channel_index
+from calibkit.dark.structure import fill, high_pass, robust_sigma, star_mask, touched
 from calibkit.errors import MismatchError, SettingError
-from calibkit.flags import usable
+from calibkit.flags import BAD, HOT, REPAIRED
 from calibkit.meta import frame_value
 
 #: Tiles along each side of the frame, left out one at a time to find the error.
 _TILES = 8
-#: A star is where the median of 3 × 3 residuals of one colour stands out by this many sigma.
-_STAR_SIGMA = 4.0
+#: A pixel counts by how far it stands out, in sigma of the light, up to this many: about where the photon noise of its
+#: own charge is as large as the noise of the rest.
+_LEVERAGE = 10.0
+#: Within this many sigma of the dark a pixel may stand out by the noise of the bias alone.
+_COMMON = 3.0
+#: Flags of a pixel that measures no charge. A hot pixel does, and it tells the most.
+_LEFT_OUT = (BAD & ~HOT) | REPAIRED
 #: Pixels whose dark current stands out by less than this, in all, cannot tell a scale.
 _LEAST_SIGNIFICANCE = 5.0
 
@@ -94,12 +100,21 @@ def measure_dark_scale(
 
     Notes
     -----
-    With L, A and B passed through the same linear high-pass filter (a pixel minus the mean of its eight
-    nearest neighbours of the same colour), on pixels free of stars,
-    ``k = [cov(L, A) + cov(L, B)] / [2 cov(A, B)]``. Noise of A is in cov(L, A) only as far as it is in L, that is
-    not at all, and the same holds for cov(A, B): noise does not pull k towards zero as it does in a fit or in a
-    search for the least noise. The error is a jackknife over tiles of the frame (Efron & Tibshirani 1993,
-    chapter 11). Pixels with any bad flag are left out.
+    L, A and B pass the same linear high-pass filter: a pixel minus the mean of its eight nearest neighbours of the
+    same colour. Stars are left out. Each half then serves as the instrument for the other (instrumental variables:
+    Fuller 1987, *Measurement Error Models*, section 1.4): ``k = Σ [z(A) + z(B)] L / Σ [z(A) B + z(B) A]``. Noise of A is
+    neither in L nor in B, so that it does not pull k towards zero, as it does in a fit or in a search for the least
+    noise; and that holds for every function z. The one used weighs a pixel by how far it stands out, over the variance
+    of the light in its colour. It is bounded at ten sigma, so that no handful of the hottest pixels, with the largest
+    photon noise, decides.
+
+    Noise of the bias is in L, A and B alike and would pull k towards one. For Gaussian noise e that is a part of A,
+    ``mean(z(A) e) = mean(z'(A)) var(e)`` (Stein 1981, *Annals of Statistics* 9, 1135). Hence z is the bounded value minus
+    so much of the value bounded at three sigma of the dark that z' is zero on average. What remains is the tail: pixels
+    that stand out by more than noise does.
+
+    Left out are pixels with a bad flag or a repaired value, but for hot ones: those are measured, and tell the most. The
+    error is a jackknife over tiles of the frame (Efron & Tibshirani 1993, chapter 11).
 
     Examples
     --------
@@ -109,7 +124,7 @@ def measure_dark_scale(
     >>> darks = calibkit.open_stack(night / "darks/*")
     >>> half_a = calibkit.master_dark(darks[0::2], bias=bias)
     >>> half_b = calibkit.master_dark(darks[1::2], bias=bias)
-    >>> light = calibkit.calibrate(calibkit.open_stack(night / "lights/*")[0], bias=bias)
+    >>> light = calibkit.calibrate(calibkit.open_stack(night / "lights/*")[0], bias=bias, repair=False)
     >>> scale = calibkit.measure_dark_scale(light, half_a, half_b)
     >>> abs(scale.scale - 1) < 4 * scale.error
     True
@@ -123,23 +138,28 @@ def measure_dark_scale(
     step = cell.shape
     arrays = [np.asarray(ds["signal"].values, np.float64) for ds in (light, a, b)]
     good = np.logical_and.reduce(
-        [usable(ds["flags"].values) & np.isfinite(v) for ds, v in zip((light, a, b), arrays, strict=True)]
+        [
+            ((ds["flags"].values & _LEFT_OUT) == 0) & np.isfinite(v)
+            for ds, v in zip((light, a, b), arrays, strict=True)
+        ]
     )
-    filled = [_fill(array, good, step) for array in arrays]
-    passed = [_high_pass(array, step) for array in filled]
-    clean = ~_touched(~good, step)
-    start = max(0.0, _covariance_scale(*passed, clean))
+    filled = [fill(array, good, step) for array in arrays]
+    frames = _Frames(*(high_pass(array, step) for array in filled), _channels(cell, good.shape))
+    clean = use = ~touched(~good, step)
+    scale = 1.0
     for _ in range(2):  # hot pixels vanish from the residual once the scale is about right, stars stay
-        stars = _stars(filled[0] - start * 0.5 * (filled[1] + filled[2]), step)
-        use = clean & ~_touched(stars, step)
-        start = _covariance_scale(*passed, use)
+        guess = frames.scale(*frames.instruments(scale, use), use)
+        scale = guess if math.isfinite(guess) else scale
+        stars = star_mask(filled[0] - scale * 0.5 * (filled[1] + filled[2]), step)
+        use = clean & ~touched(stars, step)
     if not use.any():
         msg = (
             f"the scale of the dark cannot be measured: in a frame of {light.sizes['x']} × {light.sizes['y']} pixels none has "
             "good neighbours on all sides that are free of stars; take a larger part of the frame"
         )
         raise SettingError(msg)
-    scale, error, significance = _jackknife(*passed, use)
+    instruments = frames.instruments(scale, use)
+    significance = _significance(*(z[use] for z in instruments))
     if not significance > _LEAST_SIGNIFICANCE:
         msg = (
             "the scale of the dark cannot be measured: what the two half masters have in common stands only "
@@ -147,12 +167,13 @@ def measure_dark_scale(
             "or use darks of the light's own exposure and temperature"
         )
         raise SettingError(msg)
+    scale, error = frames.jackknife(*instruments, use)
     ratio = _exposure_ratio(light, a)
     known = math.isfinite(ratio) and scale > 0
     return DarkScale(
         scale=scale,
         error=error,
-        least_noise=_least_noise(passed[0][use], 0.5 * (passed[1] + passed[2])[use]),
+        least_noise=_least_noise(frames.light[use], 0.5 * (frames.a + frames.b)[use]),
         exposure_ratio=ratio,
         temperature_difference=doubling * math.log2(scale / ratio) if known else math.nan,
         temperature_error=doubling * error / (scale * math.log(2)) if known else math.nan,
@@ -195,61 +216,71 @@ def _exposure_ratio(light: xr.Dataset, dark: xr.Dataset) -> float:
     return float(of_light / of_dark) if of_light and of_dark else math.nan
 
 
-def _footprint(step: tuple[int, int]) -> np.ndarray:
-    """The pixel and its eight nearest neighbours of the same place in the colour pattern."""
-    foot = np.zeros((2 * step[0] + 1, 2 * step[1] + 1), bool)
-    foot[:: step[0], :: step[1]] = True
-    return foot
+def _channels(cell: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Number of the channel of every pixel."""
+    repeats = tuple(-(-size // period) for size, period in zip(shape, cell.shape, strict=True))
+    return np.tile(cell, repeats)[: shape[0], : shape[1]]
 
 
-def _touched(bad: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    """Pixels whose high-pass value holds a bad one, and the rim."""
-    return ndimage.binary_dilation(bad, _footprint(step), border_value=1)
+@dataclass(frozen=True)
+class _Frames:
+    """A light and two half masters after the high-pass filter, and the channel of every pixel."""
+
+    light: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    channel: np.ndarray
+
+    def instruments(self, scale: float, use: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """z(A) and z(B), where *scale* is about right; see the notes of `measure_dark_scale`."""
+        left = self.light - scale * 0.5 * (self.a + self.b)
+        found = np.zeros_like(self.a), np.zeros_like(self.b)
+        for channel in np.unique(self.channel):
+            at = use & (self.channel == channel)
+            if not at.any():
+                continue
+            noise = robust_sigma(left[at]) or float(np.std(left[at])) or 1.0
+            for z, half in zip(found, (self.a, self.b), strict=True):
+                z[at] = _instrument(half[at], noise)
+        return found
+
+    def scale(self, z_a: np.ndarray, z_b: np.ndarray, use: np.ndarray) -> float:
+        """The scale in one number."""
+        return _ratio(np.sum(self._seen(z_a, z_b)[use]), np.sum(self._common(z_a, z_b)[use]))
+
+    def jackknife(self, z_a: np.ndarray, z_b: np.ndarray, use: np.ndarray) -> tuple[float, float]:
+        """The scale and its error."""
+        tile, n = _tile_numbers(use.shape)[use], _TILES**2
+        top = np.bincount(tile, self._seen(z_a, z_b)[use], n)
+        bottom = np.bincount(tile, self._common(z_a, z_b)[use], n)
+        without = (top.sum() - top) / (bottom.sum() - bottom)
+        error = math.sqrt((n - 1) / n * float(np.sum((without - without.mean()) ** 2)))
+        return _ratio(top.sum(), bottom.sum()), error
+
+    def _seen(self, z_a: np.ndarray, z_b: np.ndarray) -> np.ndarray:
+        return self.light * (z_a + z_b)
+
+    def _common(self, z_a: np.ndarray, z_b: np.ndarray) -> np.ndarray:
+        return z_a * self.b + z_b * self.a
 
 
-def _fill(array: np.ndarray, good: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    """Something harmless in place of bad pixels: they are left out, but filters pass over them."""
-    out = array.copy()
-    for i in range(step[0]):
-        for j in range(step[1]):
-            plane, fine = out[i :: step[0], j :: step[1]], good[i :: step[0], j :: step[1]]
-            plane[~fine] = np.median(plane[fine]) if fine.any() else 0.0
-    return out
+def _instrument(dark: np.ndarray, noise: float) -> np.ndarray:
+    """How much each pixel of one channel counts, where the light's noise is *noise*."""
+    own = robust_sigma(dark)
+    bound, inner = _LEVERAGE * max(noise, own), _COMMON * own
+    near = np.mean(np.abs(dark) < inner)
+    bulk = np.mean(np.abs(dark) < bound) / near if near else 0.0
+    return (np.clip(dark, -bound, bound) - bulk * np.clip(dark, -inner, inner)) / noise**2
 
 
-def _high_pass(array: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    weights = -_footprint(step).astype(float) / 8
-    weights[step[0], step[1]] = 1.0
-    return ndimage.convolve(array, weights, mode="nearest")
+def _significance(z_a: np.ndarray, z_b: np.ndarray) -> float:
+    """By how many sigma the halves' covariance is positive, if all were noise."""
+    chance = math.sqrt(np.sum(z_a**2) * np.sum(z_b**2) / z_a.size)
+    return float(np.sum(z_a * z_b)) / chance if chance > 0 else 0.0
 
 
-def _stars(residual: np.ndarray, step: tuple[int, int]) -> np.ndarray:
-    smooth = ndimage.median_filter(residual, footprint=_footprint(step), mode="nearest")
-    large = (64 * step[0] + 1, 64 * step[1] + 1)
-    smooth -= ndimage.uniform_filter(np.clip(smooth, *np.percentile(smooth, (5, 75))), large, mode="nearest")
-    sigma = 1.4826 * np.median(np.abs(smooth - np.median(smooth)))
-    return ndimage.binary_dilation(smooth - np.median(smooth) > _STAR_SIGMA * sigma, iterations=2)
-
-
-def _covariance_scale(light: np.ndarray, a: np.ndarray, b: np.ndarray, use: np.ndarray) -> float:
-    common = np.sum(a[use] * b[use])
-    return float(0.5 * np.sum(light[use] * (a[use] + b[use])) / common) if common > 0 else math.nan
-
-
-def _jackknife(
-    light: np.ndarray, a: np.ndarray, b: np.ndarray, use: np.ndarray
-) -> tuple[float, float, float]:
-    """Scale, its error, and by how many sigma the halves' covariance is positive."""
-    tile = _tile_numbers(light.shape)
-    top = np.bincount(tile[use], (0.5 * light * (a + b))[use], _TILES**2)
-    bottom = np.bincount(tile[use], (a * b)[use], _TILES**2)
-    n = _TILES**2
-    chance = math.sqrt(np.sum(a[use] ** 2) * np.sum(b[use] ** 2) / max(1, use.sum()))  # if all were noise
-    significance = float(bottom.sum() / chance) if chance > 0 else 0.0
-    scale = float(top.sum() / bottom.sum())
-    without = (top.sum() - top) / (bottom.sum() - bottom)
-    error = math.sqrt((n - 1) / n * float(np.sum((without - without.mean()) ** 2)))
-    return scale, error, significance
+def _ratio(seen: float, common: float) -> float:
+    return float(seen / common) if common > 0 else math.nan
 
 
 def _tile_numbers(shape: tuple[int, int]) -> np.ndarray:
@@ -259,8 +290,7 @@ def _tile_numbers(shape: tuple[int, int]) -> np.ndarray:
 
 def _least_noise(light: np.ndarray, dark: np.ndarray) -> float:
     def noise(scale: float) -> float:
-        residual = light - scale * dark
-        return float(np.median(np.abs(residual - np.median(residual))))
+        return robust_sigma(light - scale * dark)
 
     return float(
         optimize.minimize_scalar(noise, bounds=(0.0, 5.0), method="bounded", options={"xatol": 1e-3}).x

@@ -8,6 +8,7 @@ import xarray as xr
 
 import calibkit
 from calibkit.errors import MismatchError, SettingError
+from calibkit.flags import HOT, REPAIRED
 
 
 def frame(signal: np.ndarray, exposure: float, **attrs: object) -> xr.Dataset:
@@ -51,6 +52,96 @@ def test_unbiased_within_its_error_over_200_cases(current: float) -> None:
     assert 0.85 < np.std(pulls) < 1.15
     # what others take leaves a part of the dark behind, the more the weaker the dark is against its noise
     assert np.mean(least) + 5 * np.std(least) / np.sqrt(200) < 1
+
+
+#: Darks that tell a scale in different ways: electrons per ADU 1.4, noise of a single read 7 ADU, level and hot pixels in
+#: ADU at scale 1, sky in ADU by place in the pattern.
+NIGHTS = {
+    "warm DSLR behind Hα": {"cfa": "GBRG", "sky": (8, 8, 120, 8), "level": 130, "hot": 0.009, "hot_level": 430},
+    "cooled CCD, few hot pixels": {"sky": (1400,), "level": 12, "hot": 0.001, "hot_level": 700},
+    "one dark in each half, three biases": {
+        "sky": (300,), "level": 12, "hot": 0.003, "hot_level": 200, "darks": 1, "biases": 3,
+    },
+    "telegraph pixels": {
+        "cfa": "RGGB", "sky": (60, 150, 150, 40), "level": 60, "hot": 0.005, "hot_level": 300, "telegraph": 0.003,
+    },
+}  # fmt: skip
+
+
+def of_night(
+    seed: int, true: float, *, sky: tuple[float, ...], level: float, hot: float, hot_level: float, cfa: str = "",
+    darks: int = 5, biases: int = 10, telegraph: float = 0.0,
+) -> list[xr.Dataset]:  # fmt: skip
+    """A light and two half masters with whole numbers, photon noise, stars and one master bias taken from all three."""
+    rng = np.random.default_rng(seed)
+    shape = (144, 192)
+    dark = level * (1 + 0.1 * rng.standard_normal(shape))
+    dark += (rng.random(shape) < hot) * rng.lognormal(np.log(hot_level), 1.1, shape)
+    jumps = rng.random(shape) < telegraph
+    light = np.full(shape, sky[0], float)
+    for number, value in enumerate(sky[1:], 1):
+        light[number // 2 :: 2, number % 2 :: 2] = value
+    relative = light / light.max()
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    light *= 1 + 0.2 * x / shape[1]
+    for cy, cx, height in zip(*rng.uniform((0, 0, 3), (*shape, 9), (20, 3)).T, strict=True):
+        light += relative * np.exp(height - ((y - cy) ** 2 + (x - cx) ** 2) / (2 * 1.3**2))
+    of_bias = rng.normal(0, 7 / np.sqrt(biases), shape)
+
+    def mean(frames: int, scale: float, lit: np.ndarray | float) -> xr.Dataset:
+        high = 600 * jumps * rng.binomial(frames, 0.3, shape) / frames
+        level = scale * (dark + high) + lit
+        noisy = rng.normal(level, np.sqrt((level / 1.4 + 49 + 1 / 12) / frames))
+        return frame(noisy - of_bias, 300, cfa=cfa)
+
+    return [mean(1, true, light), mean(darks, 1.0, 0.0), mean(darks, 1.0, 0.0)]
+
+
+@pytest.mark.parametrize("night", NIGHTS)
+def test_unbiased_whatever_the_dark_is_made_of(night: str) -> None:
+    true = 0.5 * 4 ** np.linspace(0, 1, 200)  # 0.5 to 2
+    pulls, errors = [], []
+    for seed, scale in enumerate(true):
+        found = calibkit.measure_dark_scale(*of_night(seed, scale, **NIGHTS[night]))
+        pulls.append((found.scale - scale) / found.error)
+        errors.append(found.error / scale)
+        assert found.pixels > 0.6 * 144 * 192  # a colour brighter than the others is no star
+    assert abs(np.mean(pulls)) < 0.25
+    assert 0.85 < np.std(pulls) < 1.15
+    assert np.max(np.abs(pulls)) < 4.5
+    # noise of the bias that all three share would pull every scale towards one
+    assert abs(np.polyfit(np.log(true), pulls, 1)[0]) < 0.55  # its error is 0.18
+    assert np.median(errors) < 0.02
+
+
+@pytest.mark.parametrize("name", ["ccd", "dslr"])
+def test_every_light_of_a_sample_session(name: str) -> None:
+    night = calibkit.sample_session(name)
+    bias = calibkit.master_bias(calibkit.open_stack(night / "bias/*"))
+    darks = calibkit.open_stack(night / "darks/*")
+    halves = [calibkit.master_dark(darks[first::2], bias=bias) for first in (0, 1)]
+    found = [
+        calibkit.measure_dark_scale(calibkit.calibrate(light, bias=bias, repair=False), *halves)
+        for light in calibkit.open_stack(night / "lights/*")
+    ]
+    errors = np.array([each.error for each in found])
+    assert np.all(np.abs([each.scale - 1 for each in found]) < 3.5 * errors)
+    assert errors.max() < 0.005
+    assert errors.max() < 2.5 * errors.min()
+
+
+def test_repaired_pixels_tell_nothing_and_hot_ones_the_most() -> None:
+    light, *halves = of_night(5, 0.7, **NIGHTS["cooled CCD, few hot pixels"])
+    plain = calibkit.measure_dark_scale(light, *halves)
+    hot = np.nonzero(halves[0].signal.values > 150)
+    for half in halves:
+        half["flags"].values[hot] |= HOT
+    assert calibkit.measure_dark_scale(light, *halves) == plain
+    light["signal"].values[hot] = 1400.0
+    light["flags"].values[hot] |= HOT | REPAIRED
+    found = calibkit.measure_dark_scale(light, halves[0], halves[1])
+    assert found.pixels < plain.pixels
+    assert abs(found.scale - 0.7) < 4 * found.error
 
 
 def test_temperature_follows_from_the_scale() -> None:
