@@ -316,6 +316,9 @@ def _unknown(variance: Any) -> bool:
 def _step(name: str, master: xr.Dataset, scale: np.ndarray | None, unknown: list[str]) -> dict[str, Any]:
     step: dict[str, Any] = {"step": "divide flat" if name == "flat" else f"subtract {name}"}
     step["frames"] = int(master.attrs.get("n_frames", 1))
+    made = [each for each in master.attrs.get("provenance", []) if each.get("step") == "combine"]
+    if made:
+        step["combine"] = {key: made[-1].get(key) for key in ("method", "reject", "low", "high")}
     if scale is not None:
         step["scale"] = float(scale[0]) if (scale == scale[0]).all() else scale.tolist()
         exposure = meta.frame_value(master, "exposure")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from calibkit.diagnosis import (
+    colours,
     darks,
     flat_frames,
     flats,
@@ -58,6 +59,7 @@ CHECKS: dict[str, Check] = {
         Check("noise", noise_checks.noise),
         Check("fractions", noise_checks.fractions),
         Check("rejection", noise_checks.rejection),
+        Check("colour pattern", colours.colour_pattern),
         Check("mixed settings", sets.mixed_settings),
         Check("odd frames", sets.odd_frames),
     )

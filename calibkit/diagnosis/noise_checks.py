@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -280,7 +281,11 @@ def _own_noise(sample: Sample) -> float:
 
 
 def rejection(ev: Evidence) -> list[Finding]:
-    """Whether the rejection chosen can reject anything with so few frames."""
+    """Whether the rejection chosen can reject anything with so few frames.
+
+    Masters that were made tell how, and so does a result of those that it was made with; of other frames it is what
+    `calibkit.combine` would choose.
+    """
     found = []
     for name, master in ev.masters:
         steps = [step for step in master.attrs.get("provenance", []) if step.get("step") == "combine"]
@@ -289,10 +294,17 @@ def rejection(ev: Evidence) -> list[Finding]:
             found.append(
                 _reach(name, step["reject"], int(step["n_frames"]), step.get("low"), step.get("high"))
             )
-    made = {name for name, _ in ev.masters}
+    made, told = {name for name, _ in ev.masters}, set()
+    result = ev.get("result")
+    for step in result.data.attrs.get("provenance", []) if result is not None else []:
+        how, role = step.get("combine"), str(step.get("step", "")).rpartition(" ")[2]
+        if isinstance(how, Mapping) and role in ("bias", "dark", "flat"):
+            told.add(role)
+            where = f"{role} in the result"
+            found.append(_reach(where, how["reject"], int(step["frames"]), how.get("low"), how.get("high")))
     for role in ("bias", "dark", "flat", "flat dark"):
         sample = ev.get(role)
-        if sample is not None and sample.raw and sample.name not in made:
+        if sample is not None and sample.raw and sample.name not in made and role not in told:
             method = ev.combine.get("method", "mean")
             reject = ev.combine.get("reject", "auto")
             if reject == "auto":

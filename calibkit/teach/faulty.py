@@ -34,7 +34,7 @@ class Fault:
     work : callable
         Calibrates the first light.
     diagnosis : str
-        The test of `calibkit.diagnose` that fails; "" when none of them can, and a look has to do.
+        The test of `calibkit.diagnose` that fails.
     """
 
     name: str
@@ -263,7 +263,7 @@ FAULTS: dict[str, Fault] = {
             "count rows from; look at a frame whose colours you know.",
             _swapped,
             _properly,
-            "",
+            "colour pattern",
         ),
         Fault(
             "interference",

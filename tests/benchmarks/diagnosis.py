@@ -29,6 +29,7 @@ import calibkit
 from calibkit.errors import CalibkitWarning
 from calibkit.simulate import X_TRANS, Camera, Lamp, Optics, Sky, random_dust, simulate_stack
 from calibkit.simulate.samples import ccd_night, dslr_night
+from calibkit.simulate.spectrum import Spectrum
 
 Frames = dict[str, Any]
 
@@ -277,6 +278,23 @@ def _few_frames(setup: Setup, seed: int, strength: float) -> Frames:
     return frames | {"combine": {"reject": "mean_sigma", "low": 3.0, "high": 3.0}}
 
 
+def _pattern_off(setup: Setup, seed: int, strength: float) -> Frames:
+    """Strength: red photons for each blue one. The pattern that is stated lies one column off."""
+    setup = SETUPS["bayer"]
+    lines = Spectrum(lines=((600.0, strength), (530.0, 1.0), (460.0, 1.0)))
+    lamp, sky = replace(setup.lamp, spectrum=lines), replace(setup.sky, spectrum=lines)
+    frames = frames_of(replace(setup, lamp=lamp, sky=sky), seed)
+    return {kind: stack.assign_attrs(cfa="GRBG") for kind, stack in frames.items()}
+
+
+def _colours_swapped(setup: Setup, seed: int, strength: float) -> Frames:
+    """Strength: light in the flats, in per cent of the usual. Behind Hα; red and blue are stated the other way round."""
+    setup = SETUPS["bayer"]
+    lamp = replace(setup.lamp, rate=setup.lamp.rate * strength / 100, spectrum="h-alpha")
+    frames = frames_of(replace(setup, lamp=lamp, filter="Ha"), seed)
+    return {kind: stack.assign_attrs(cfa="BGGR") for kind, stack in frames.items() if kind != "light"}
+
+
 def _mixed_iso(setup: Setup, seed: int, strength: float) -> Frames:
     """Strength: darks of another ISO."""
     frames = frames_of(setup, seed)
@@ -362,6 +380,12 @@ FAULTS: dict[str, Fault] = {
     "rows shifted": Fault(_row_noise, "banding", "% of the noise", (5, 10, 15, 20, 40), 25),
     "flat rounded": Fault(_rounded_flat, "fractions", "step", (0.0005, 0.002, 0.004, 0.02, 1), 0.02),
     "too few for 3 σ": Fault(_few_frames, "rejection", "frames", (12, 11, 10, 5), 10),
+    "pattern one column off": Fault(
+        _pattern_off, "colour pattern", "red photons for a blue one", (1, 1.2, 1.5, 2, 4), 3
+    ),
+    "red and blue exchanged behind Hα": Fault(
+        _colours_swapped, "colour pattern", "% of the usual light", (0.01, 0.1, 1, 10, 100), 50
+    ),
     "darks of another ISO": Fault(_mixed_iso, "mixed settings", "frames", (1, 4, 8), 4),
     "hot pixels left": Fault(_hot_left, "hot pixels", "of a million", (10, 30, 100, 300, 1000), 500),
     "cloud in one light": Fault(_cloud, "odd frames", "%", (5, 10, 20, 50), 25),

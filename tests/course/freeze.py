@@ -28,7 +28,7 @@ def freeze(path: Path) -> None:
         if cell.cell_type != "code":
             continue
         kept = [_plain(output) for output in cell.outputs] if CHECKED in cell.metadata.get("tags", []) else []
-        cell.outputs = [output for output in kept if output is not None]
+        cell.outputs = _merged([output for output in kept if output is not None])
         cell.execution_count = (
             1 if cell.outputs else None
         )  # nbval takes a cell without a number for one not run
@@ -38,6 +38,17 @@ def freeze(path: Path) -> None:
     }
     nbformat.validate(notebook)
     path.write_text(nbformat.writes(notebook, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """*outputs* with what was printed in one piece: in how many pieces it arrives is chance."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream" and merged and merged[-1].output_type == "stream":
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def _plain(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
