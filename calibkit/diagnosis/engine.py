@@ -58,7 +58,8 @@ def diagnose(
     read_noise : float or mapping of channel to float, optional
         Electrons; by default what the frames say.
     combine : mapping, optional
-        Options of `calibkit.combine` for masters that are to be made, for the test of the rejection.
+        Options of `calibkit.combine` for masters that are to be made, for the test of the rejection. A result that
+        calibkit made tells how those that it was made with were combined.
     checks : sequence of str, optional
         Names of the tests that are run; all of them by default.
     progress : callable
@@ -89,6 +90,8 @@ def diagnose(
       pipeline: 32 tiles and 2 % of shading at least), which nebulae disturb, and the shadows of dust, which tell
       a flat of another night.
     - *Noise*: differences of frames against gain and read noise.
+    - *Colour pattern*: behind a filter of one line, which colours are bright; without one, whether the two greens are
+      alike.
 
     A deviation counts from 4 standard errors on, and only where it is large enough to matter. Errors come from a
     jackknife over tiles (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 11), or from what the

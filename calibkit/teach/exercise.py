@@ -111,9 +111,9 @@ def number(
             return f"A single number is wanted{f', in {unit}' if unit else ''}; this is {kind_of(answer)}."
         if abs(value - right) <= margin:
             return None
-        for wrong, why in (mistakes or {}).items():
-            if abs(value - wrong) <= max(margin * 0.5, abs(wrong) * 0.01):
-                return why
+        nearest = min(mistakes or {}, key=lambda wrong: abs(value - wrong), default=math.inf)
+        if mistakes and abs(value - nearest) <= max(margin * 0.5, abs(nearest) * 0.01):
+            return mistakes[nearest]
         side = "too small" if value < right else "too large"
         return f"{value:g}{' ' + unit if unit else ''} is {side}. {hint}".strip()
 

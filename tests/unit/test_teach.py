@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 
@@ -66,6 +67,14 @@ def test_every_exercise_asks_and_refuses_nonsense(name: str) -> None:
         verdict = teach.check(name, nonsense)
         assert verdict.passed is False
         assert verdict.text
+
+
+@pytest.mark.parametrize("name", teach.exercise_names())
+def test_every_foreseen_mistake_gets_its_own_hint(name: str) -> None:
+    judge = _exercises()[name].judge
+    known = inspect.getclosurevars(judge).nonlocals
+    hints = {**(known.get("mistakes") or {}), **(known.get("why_not") or {})}
+    assert {wrong: judge(wrong) for wrong in hints} == hints
 
 
 def test_unknown_exercise_is_refused_with_the_nearest() -> None:
