@@ -25,7 +25,7 @@ _FLAT_EXPOSURE = 2.0
 PICTURES = {
     "light": "one raw frame of the sky",
     "bias": "master bias: shortest exposure, no light",
-    "dark": "master dark without its bias: as long as the light, no light",
+    "dark": "master dark without its bias: no light",
     "flat": "master flat: an even lamp, divided by its average",
     "calibrated": "the light calibrated: (light − bias − dark) / flat",
     "remains": "what remains: calibrated − the sky as it is",
