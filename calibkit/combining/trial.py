@@ -177,6 +177,38 @@ def noise_by_count(
     )
 
 
+def telling_pixel(stack: Stack, result: xr.Dataset) -> tuple[int, int]:
+    """A pixel that shows what a rejection does: the one with the widest values among those that lost a few.
+
+    Parameters
+    ----------
+    stack : xarray.DataArray or xarray.Dataset
+        A few frames ``(frame, y, x)`` in memory.
+    result : xarray.Dataset
+        What `combine` made of them.
+
+    Returns
+    -------
+    int, int
+        Row and column, from 0. Where nothing was rejected it is the one with the widest values of all.
+
+    Examples
+    --------
+    >>> frames = np.random.default_rng(1).normal(100, 5, (12, 4, 6))
+    >>> frames[3, 1, 2] = 5000
+    >>> stack = xr.DataArray(frames, coords={"y": range(4), "x": range(6)}, dims=("frame", "y", "x"))
+    >>> telling_pixel(stack, combine(stack, reject="winsorized"))
+    (1, 2)
+    """
+    values = (stack["signal"] if isinstance(stack, xr.Dataset) else stack).values
+    width = values.max(axis=0).astype(float) - values.min(axis=0)
+    lost = (result["rejected_low"] + result["rejected_high"]).values
+    few = (lost > 0) & (lost <= max(1, len(values) // 4))
+    width = np.where(few, width, -np.inf) if few.any() else width
+    row, column = np.unravel_index(np.nanargmax(width), width.shape)
+    return int(row), int(column)
+
+
 def pixel_samples(
     stack: Stack, y: int, x: int, *, levels: Levels | None = None, **settings: Any
 ) -> xr.Dataset:

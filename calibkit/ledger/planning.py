@@ -82,7 +82,7 @@ class ExposurePlan:
         lines = [f"{what}, {noise} ({self.best:g} s)."]
         if math.isfinite(self.readout_limit):
             lines.append(
-                f"Readout adds less than {share:g} % to the noise from {self.readout_limit:.3g} s on; at "
+                f"Readout adds less than {share:g} % to the noise from {float(f'{self.readout_limit:.3g}'):g} s on; at "
                 f"{self.recommended:g} s it is {100 * row['readout']:.1f} %."
             )
         else:
@@ -90,7 +90,9 @@ class ExposurePlan:
                 "Without sky and dark current readout is all the noise there is: expose as long as you can."
             )
         if math.isfinite(self.saturation_limit):
-            lines.append(f"The brightest wanted level saturates at {self.saturation_limit:.3g} s.")
+            lines.append(
+                f"The brightest wanted level saturates at {float(f'{self.saturation_limit:.3g}'):g} s."
+            )
         masters = f"{row['darks']:.0f} darks of {self.recommended:g} s"
         if np.isfinite(row["flats"]):
             masters += f" and {row['flats']:.0f} flats"

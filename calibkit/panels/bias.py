@@ -69,7 +69,9 @@ class BiasPanel(FramesPanel):
         self.waves: list[Wave] = []
         self._part: xr.DataArray | None = None
         self._summary: BiasSummary | None = None
-        self.view = ImageView(biases.isel(frame=state.frame), state=state, errors=self.errors, height=360)
+        self.view = ImageView(
+            biases.isel(frame=state.frame), names=("bias",), state=state, errors=self.errors, height=360
+        )
         self._make_plots()
         self._picture_note, self._note, self._wave_note = Note(), Note(), Note()
         self._whole = self._whole_button(self._combine_whole)
@@ -211,7 +213,7 @@ class BiasPanel(FramesPanel):
         profiles = []
         for name, other in (("rows", "row (y)"), ("columns", "column (x)")):
             made = plot(
-                f"Mean of each of the {name}, less the mean of all", other, "ADU", height=200, name=name
+                f"Mean of each {name[:-1]}, less the mean of all", other, "ADU", height=200, name=name
             )
             made.line("x", "y", source=self._sources[name], line_color=BLUE)
             profiles.append(made)
@@ -260,7 +262,7 @@ class BiasPanel(FramesPanel):
         ]
         self._wave_note.warn(
             "Interference (circled): a pattern in a bias means radio-frequency interference.",
-            "; ".join(told) + ".",
+            f"Found: {'; '.join(told)}.",
         )
 
     def _tell(self, one: bool) -> None:
@@ -278,7 +280,7 @@ class BiasPanel(FramesPanel):
             f"{line.axis} differ by {line.scatter:.2f} ADU (noise alone: {line.expected:.2f} ADU)"
             for line in (found.rows, found.columns)
         ]
-        levels = ", ".join(f"{name} {level:.1f}" for name, level in found.level.items())
+        levels = ", ".join(f"{name} {level:.1f}".removeprefix("L ") for name, level in found.level.items())
         self._whole.layout.display = "none" if whole or one else ""
         self._note.say(
             f"Level {levels} ADU. Readout noise of one frame {found.read_noise.value:.2f} ± {found.read_noise.error:.2f} ADU, "

@@ -33,6 +33,8 @@ from calibkit.state.brightness import BrightnessState
 
 #: Of the part of the frame whose background is averaged, so that a slider is followed at once.
 _PART_BYTES = 2 * 2**20
+#: Largest width and height of a picture of blocks on the screen: two fit beside each other at 1280 pixels.
+_FRAME = 290
 _TABLE = np.linspace(0.0, 1.0, 2049) ** 2
 
 
@@ -171,7 +173,9 @@ class BrightnessPanel(Panel):
             pixels = source(image=[], x=[], y=[], w=[], h=[])
             each.image("image", "x", "y", "w", "h", source=pixels, color_mapper=self._colours)
             each.grid.visible = False
-            each.update(sizing_mode="fixed", frame_width=360, frame_height=270)
+            # The frame's size alone is given, so that its pixels are square.
+            each.update(sizing_mode="fixed", width=None, height=None, frame_width=_FRAME, frame_height=_FRAME)
+            each.xaxis.ticker.desired_num_ticks = 4
             self._pixels.append(pixels)
             plots.append(each)
         name = unit(first.units)
@@ -183,7 +187,8 @@ class BrightnessPanel(Panel):
         )
         plots[1].add_layout(bar, "right")
         self._plots = plots
-        self.figure = FigureWidget(beside(*plots), label="the background in blocks", errors=self.errors)
+        both = beside(*plots, styles={"flex-wrap": "wrap"})  # one below the other where the page is narrow
+        self.figure = FigureWidget(both, label="the background in blocks", errors=self.errors)
 
     def _saving(self) -> ipywidgets.Widget:
         self._path = ipywidgets.Text(
@@ -287,7 +292,7 @@ class BrightnessPanel(Panel):
             fill(pixels, {"image": [image.values], "x": [x0], "y": [y0], "w": [x1 - x0], "h": [y1 - y0]})
         upward = self.view.frames[0].rows_upward
         # Pixels are square, whatever region is looked at.
-        width = round(min(420.0, 300.0 * (x1 - x0) / (y1 - y0)))
+        width = round(min(float(_FRAME), _FRAME * (x1 - x0) / (y1 - y0)))
         for each in self._plots:
             each.update(frame_width=width, frame_height=round(width * (y1 - y0) / (x1 - x0)))
         self._plots[0].x_range.update(start=x0, end=x1)

@@ -46,7 +46,7 @@ class Budget:
         self._bars = ColumnDataSource({"step": [], **{name: [] for name in SOURCES}})
         self._points = ColumnDataSource({"step": [], "measured": [], "sigma": []})
         self.figure = plot(
-            "Where the noise comes from", "after the step", "variance (ADU²)", height=height,
+            "Noise by source", "after the step", "variance (ADU²)", height=height,
             x_range=FactorRange(factors=list(_STEPS.values())),
         )  # fmt: skip
         self.figure.xaxis.formatter = CategoricalTickFormatter()
@@ -89,9 +89,9 @@ class Budget:
             },
         )
         self.figure.title.text = (
-            f"Where the noise of channel {channel} comes from: squares add"
+            f"Noise of {channel} by source: squares add"
             if len(ledger.channels) > 1
-            else "Where the noise comes from: squares add"
+            else "Noise by source: squares add"
         )
 
     def clear(self) -> None:

@@ -33,7 +33,7 @@ _TITLES = {
     "bias": "− bias",
     "dark": "− dark",
     "flat": "÷ flat",
-    "repair": "bad pixels replaced",
+    "repair": "repaired",
 }
 
 
@@ -136,7 +136,16 @@ class CalibratePanel(Panel):
             widget.disabled = name not in self._masters
             if widget.disabled:
                 widget.description += " (not given)"
-        controls = row(*switches, choice(state, errors, "dark_scale", "dark scaled by"))
+        controls = row(
+            *switches,
+            choice(
+                state,
+                errors,
+                "dark_scale",
+                "dark scaled by",
+                among=[("nothing", None), ("exposure", "exposure")],
+            ),
+        )
         state.observe(
             lambda _change: self._again(),
             ["subtract_bias", "subtract_dark", "divide_flat", "repair", "dark_scale"],
@@ -271,7 +280,7 @@ class CalibratePanel(Panel):
 def _table(steps: list[Step], units: str) -> str:
     """The numbers of every step."""
     heads = ("after", "shown from", "to", "mean", "median", "noise")
-    lines = ["".join(f"<th style='text-align:right;padding:1px 8px'>{text}</th>" for text in heads)]
+    lines = ["".join(f"<th style='text-align:right;padding:1px 5px'>{text}</th>" for text in heads)]
     for step in steps:
         noise = ", ".join(f"{value:.3g}" for value in step.noise.values())
         cells = (
@@ -284,7 +293,7 @@ def _table(steps: list[Step], units: str) -> str:
         )
         lines.append(
             "".join(
-                f"<td style='text-align:right;padding:1px 8px'>{html.escape(text)}</td>" for text in cells
+                f"<td style='text-align:right;padding:1px 5px'>{html.escape(text)}</td>" for text in cells
             )
         )
     body = "".join(f"<tr>{line}</tr>" for line in lines)

@@ -35,7 +35,7 @@ from calibkit.state.channels import ChannelsState
 from calibkit.statistics import measure_noise
 
 #: Of each of the four pictures, in screen pixels.
-_WIDTH, _HEIGHT = 420, 300
+_WIDTH, _HEIGHT = 310, 300
 #: Of the part of a frame that is calibrated in both orders of work.
 _PART_BYTES = 2**20
 
@@ -208,9 +208,11 @@ class ChannelsPanel(Panel):
             each = plot(
                 name, "x (sensor pixel)", "y (sensor pixel)", x_range=xs, y_range=ys, name=f"channel {name}"
             )
+            # The frame's size alone is given, so that its pixels are square.
             each.update(
-                sizing_mode="fixed", frame_width=width, frame_height=height, min_border_left=64
-            )  # square pixels
+                sizing_mode="fixed", width=None, height=None, frame_width=width, frame_height=height,
+                min_border_left=64,
+            )  # fmt: skip
             each.toolbar.active_scroll = each.toolbar.tools[1]
             each.grid.visible = False
             pixels = source(image=[], x=[], y=[], w=[], h=[])
@@ -268,6 +270,7 @@ class ChannelsPanel(Panel):
             sizing_mode="stretch_width", tools=[], toolbar_location=None,
             x_axis_label="channel", y_axis_label="worth (%)", name="worth",
         )  # fmt: skip
+        bars.grid.visible = False  # the numbers stand where its lines would be
         bars.vbar("channel", top="worth", width=0.6, source=self._worth, fill_color="colour", line_color=None)
         text = bars.text(
             "channel", "worth", text="text", source=self._worth, text_align="center", y_offset=-2

@@ -16,7 +16,7 @@ from bokeh.models import Range1d
 
 from calibkit.combining import can_reject, combine, measure_levels, noise_by_count, pixel_samples
 from calibkit.combining.rejections import REJECTIONS
-from calibkit.combining.trial import first_levels, map_of
+from calibkit.combining.trial import first_levels, map_of, telling_pixel
 from calibkit.display.sampling import sample_region
 from calibkit.errors import CalibkitWarning, SettingError
 from calibkit.panels.base import Panel
@@ -37,6 +37,16 @@ _PIXELS, _SAMPLES = 250_000, 5_000_000
 _REST_SECONDS = 0.25
 #: A point that is not drawn, so that the legend has its mark.
 _NOWHERE = {"frame": [np.nan], "value": [np.nan]}
+#: What the limits of a rejection are called, where they do not count standard deviations.
+_LIMIT_NAMES = {
+    "minmax": ("lowest left out", "highest left out"),
+    "percentile": ("low (part of the median)", "high (part of the median)"),
+    "linear_fit": ("low (mean residuals)", "high (mean residuals)"),
+    "gesd": ("outliers at most (part)", "significance"),
+}
+_USUAL_NAMES = ("low (σ)", "high (σ)")
+#: Weights as one reads them.
+_WEIGHTS = [("none", None), ("exposure", "exposure"), ("noise", "noise")]
 #: Settings that change what `combine` does.
 _WORK = ("method", "reject", "low", "high", "frames", "normalise", "weights")
 
@@ -95,20 +105,21 @@ class CombinePanel(Panel):
         self._tried: dict[str, object] = {}
         self._shown: xr.Dataset | None = None
         self._row: tuple[int, xr.DataArray | xr.Dataset] | None = None
+        self._example: tuple[int, int] | None = None
         super().__init__(state, errors)
         first = sample_region(stack.isel(frame=slice(0, 1)), most=_PIXELS).isel(frame=0)
         name = "result"
         self.view = ImageView(first, names=(name,), state=state, errors=errors, height=height or 400)
         self.view.on_pick(self._pick)
         self._make_plots()
-        self.note = Note()
+        self.note, self._noise_note = Note(), Note()
         self._describe_controls()
         state.observe(self._changed, _WORK)
         state.observe(lambda _change: self._show(), "shown")
         state.observe(self._region_changed, "region")
         state.observe(self._new_rejection, "reject")
         left = ipywidgets.VBox([self.view], layout={"flex": "3 1 0", "min_width": "0"})
-        right = ipywidgets.VBox([self.figure], layout={"flex": "2 1 0", "min_width": "0"})
+        right = ipywidgets.VBox([self.figure, self._noise_note], layout={"flex": "2 1 0", "min_width": "0"})
         self.assemble(self._controls, self.note, ipywidgets.HBox([left, right]))
         self.run(self._first_sample, self._have_sample, "read a sample of the frames")
 
@@ -151,7 +162,7 @@ class CombinePanel(Panel):
             ipywidgets.FloatSlider(
                 description=text, style=style, layout={"width": "19em"}, readout_format=".3g"
             )
-            for text in ("low", "high")
+            for text in _USUAL_NAMES
         )
         self._both = ipywidgets.Checkbox(
             value=state.low == state.high,
@@ -184,7 +195,7 @@ class CombinePanel(Panel):
             self._both,
             self._frame_count,
             choice(state, errors, "normalise", "normalise"),
-            choice(state, errors, "weights", "weights"),
+            choice(state, errors, "weights", "weights", among=_WEIGHTS),
             choice(state, errors, "shown", "picture"),
             self._full_button,
         )
@@ -194,8 +205,9 @@ class CombinePanel(Panel):
         state = self.state
         has_limits = state.reject not in ("auto", "none")
         ranges = LIMITS.get(state.reject, USUAL_LIMITS)
-        for slider, name, (least, most, step) in zip(
-            (self._low, self._high), ("low", "high"), ranges, strict=True
+        texts = _LIMIT_NAMES.get(state.reject, _USUAL_NAMES)
+        for slider, name, text, (least, most, step) in zip(
+            (self._low, self._high), ("low", "high"), texts, ranges, strict=True
         ):
             value = getattr(state, name)
             if value is None:
@@ -203,6 +215,7 @@ class CombinePanel(Panel):
             with slider.hold_trait_notifications():
                 slider.min, slider.max = min(least, value), max(most, value)
                 slider.step, slider.value = step, value
+            slider.description = text
             slider.disabled = not has_limits
             slider.tooltip = getattr(REJECTIONS[state.reject], f"{name}_is") if has_limits else "no limits"
         self._frame_count.value = state.frames or self._frame_count.max
@@ -342,7 +355,7 @@ class CombinePanel(Panel):
         self._noise = {name: source(n=None, sigma=None) for name in ("ideal", "mean", "measured")}
         units = unit(self._stack.attrs.get("units", "adu"))
         made = plot(
-            "Noise of a pixel against the number of frames", "frames combined", f"noise ({units})",
+            "Noise against the number of frames", "frames combined", f"noise ({units})",
             height=230, x_axis_type="log", y_axis_type="log",
         )  # fmt: skip
         made.line(
@@ -382,6 +395,7 @@ class CombinePanel(Panel):
             size=6,
             legend_label="this setting",
         )
+        made.xaxis.ticker = [2, 4, 8, 16, 32, 64, 128]
         legend_below(made)
         self._noise_plot = made
         total = self._signal.sizes["frame"]
@@ -424,7 +438,7 @@ class CombinePanel(Panel):
             line_dash="dashed",
             legend_label="result",
         )
-        legend_below(pixel)
+        legend_below(pixel, columns=2)
         self._pixel_plot = pixel
         self.figure = FigureWidget(
             column(made, frames, pixel, sizing_mode="stretch_width"),
@@ -479,30 +493,44 @@ class CombinePanel(Panel):
         for name, each in self._noise.items():
             fill(each, {"n": found["count"].values, "sigma": found[name].values})
         last = found.isel(count=-1)
-        self._noise_plot.title.text = (
-            f"{counts[-1]} frames: noise {float(last.measured):.3g}, plain mean {float(last['mean']):.3g}, "
-            f"1/√n {float(last.ideal):.3g}"
+        self._noise_note.say(
+            f"With {counts[-1]} frames the noise is {float(last.measured):.3g} {unit(self._stack.attrs.get('units', 'adu'))}; "
+            f"that of their plain mean {float(last['mean']):.3g}, by 1/√n {float(last.ideal):.3g}."
         )
 
     def _pick(self, y: int, x: int) -> None:
         with self.errors.guard("pixel"):
             self._draw_pixel()
 
-    def _draw_pixel(self) -> None:
-        if self.state.pixel is None or self._levels is None:
-            return
-        y, x = self.state.pixel
+    def _an_example(self) -> tuple[tuple[int, int], xr.DataArray | xr.Dataset]:
+        """A pixel of the sample that shows what is done, chosen once; and its row."""
+        if self._example is None:
+            result = self._shown if not self._is_full() else combine(self._frames(self._whole_sample))
+            self._example = telling_pixel(self._frames(self._whole_sample), result)
+        y, x = self._example
+        row_of_it = self._whole_sample.isel(y=[y])
+        return (int(self._whole_sample["y"][y]), int(self._whole_sample["x"][x])), row_of_it
+
+    def _row_of(self, y: int) -> xr.DataArray | xr.Dataset:
+        """The whole row *y* of all frames, read once."""
         if self._row is None or self._row[0] != y:
-            self._row = (
-                y,
-                self._stack.sel(y=[y]).compute()
-                if "y" in self._stack.coords
-                else self._stack.isel(y=[y]).compute(),
-            )
+            part = self._stack.sel(y=[y]) if "y" in self._stack.coords else self._stack.isel(y=[y])
+            self._row = (y, part.compute())
+        return self._row[1]
+
+    def _draw_pixel(self) -> None:
+        if self._levels is None:
+            return
+        if self.state.pixel is None:
+            which, (y, x), row_of_it = "Click a pixel. For example", *self._an_example()
+        else:
+            which, (y, x) = "Pixel", self.state.pixel
+            row_of_it = self._row_of(y)
         count = self.state.frames or self._signal.sizes["frame"]
         options = self.state.options()
-        row_of_it = self._frames(self._row[1])
-        found = pixel_samples(row_of_it, y, x, levels=first_levels(self._levels, count), **options)
+        found = pixel_samples(
+            self._frames(row_of_it), y, x, levels=first_levels(self._levels, count), **options
+        )
         for name, side in (("kept", 0), ("low", -1), ("high", 1)):
             here = np.flatnonzero(found.side.values == side)
             columns = {"frame": here, "value": found.normalised.values[here]}
@@ -510,7 +538,7 @@ class CombinePanel(Panel):
         level = found.attrs["result"]
         fill(self._mean_line, {"x": [-0.5, count - 0.5], "y": [level, level]})
         out = int((found.side != 0).sum())
-        self._pixel_plot.title.text = f"Pixel x {x}, y {y}: {number(round(level, 2))} ± {found.attrs['sigma']:.3g}, {out} of {count} rejected"
+        self._pixel_plot.title.text = f"{which} x {x}, y {y}\n{number(round(level, 2))} ± {found.attrs['sigma']:.3g}, {out} of {count} rejected"
 
     # ---- checks ---------------------------------------------------------------------------------------------
 

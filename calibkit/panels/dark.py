@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import traitlets
@@ -20,7 +21,7 @@ from calibkit.panels.frames import FramesPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.notes import Note
-from calibkit.panels.plots import ORANGE, colour_of, fill, legend_below, plot, source
+from calibkit.panels.plots import GREY, ORANGE, colour_of, fill, legend_below, plot, source
 from calibkit.panels.settings import choice, row, slider
 from calibkit.progress import Progress
 from calibkit.sensor import measure_dark_current
@@ -29,6 +30,10 @@ from calibkit.state.dark import DarkState
 
 #: Numbers on logarithmic axes, without powers of ten.
 _NUMBERS = "0.[0000]"
+
+#: Nothing to be seen. A legend takes its colour from the first row, so there has to be one.
+_NO_POINT = {"x": [math.nan], "y": [math.nan], "colour": [GREY]}
+_NO_LINE = {"x": [[math.nan]], "y": [[math.nan]], "colour": [GREY]}
 
 
 class DarkPanel(FramesPanel):
@@ -182,10 +187,10 @@ class DarkPanel(FramesPanel):
 
     def _make_plots(self) -> None:
         self._sources = {
-            "measured": source(x=[], y=[], colour=[], channel=[]),
-            "ideal": source(x=[], y=[], colour=[]),
-            "rates": source(x=[], y=[], low=[], high=[], colour=[], channel=[]),
-            "fits": source(x=[], y=[], colour=[]),
+            "measured": source(**_NO_POINT, channel=[""]),
+            "ideal": source(**_NO_LINE),
+            "rates": source(**_NO_POINT, low=[math.nan], high=[math.nan], channel=[""]),
+            "fits": source(**_NO_LINE),
         }
         noise = plot(
             "Noise of the master by number of frames", "frames in the master", "noise of a pixel (ADU)",
@@ -278,7 +283,7 @@ class DarkPanel(FramesPanel):
             self._rate_note.say(f"Dark current by temperature is not shown. {found}.")
             return
         self.rates = found
-        points: dict[str, list] = {name: [] for name in self._sources["rates"].data}
+        points: dict[str, list] = {name: [] for name in ("x", "y", "low", "high", "colour", "channel")}
         for temperature, rate in found.rates:
             for channel, value in rate.values.items():
                 error = rate.errors[channel]
@@ -297,7 +302,9 @@ class DarkPanel(FramesPanel):
                 "x": [x for x, _ in lines.values()],
                 "y": [y for _, y in lines.values()],
                 "colour": [colour_of(channel) for channel in lines],
-            },
+            }
+            if lines
+            else _NO_LINE,
         )
         told = [f"{channel}: {fit}" for channel, fit in found.fits.items()]
         refused = [f"{name[0].upper()}{name[1:]} is not shown: {why}" for name, why in found.refused.items()]

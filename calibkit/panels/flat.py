@@ -84,7 +84,9 @@ class FlatPanel(Panel):
         super().__init__(state, ErrorArea())
         self._parts: tuple[xr.DataArray, xr.DataArray | None] | None = None
         self.steps: FlatSteps | None = None
-        self.view = ImageView(flats.isel(frame=0), state=state, errors=self.errors, height=380)
+        self.view = ImageView(
+            flats.isel(frame=0), names=("flat",), state=state, errors=self.errors, height=380
+        )
         self._make_plots()
         self._note, self._spread_note, self._rounding_note, self._warning = Note(), Note(), Note(), Note()
         self._whole = ipywidgets.Button(
@@ -201,7 +203,7 @@ class FlatPanel(Panel):
         self._show()
         self._round()
         texts = [
-            f"{name} {level.median:.0f} ADU ({level.saturated} saturated pixels)"
+            f"{name} {level.median:.0f} ADU ({level.saturated} saturated pixels)".removeprefix("L ")
             for name, level in steps.levels.items()
         ]
         if steps.notes:
@@ -245,7 +247,7 @@ class FlatPanel(Panel):
         for channel in pattern_of(self._flats).channels:
             data = self._sources[channel] = source(x=[], y=[])
             self._responses.line(
-                "x", "y", source=data, line_color=colour_of(channel), line_width=2, line_dash=DASHES.get(channel, "solid"),
+                "x", "y", source=data, line_color=colour_of(channel), line_width=1.5, line_dash=DASHES.get(channel, "solid"),
                 legend_label=channel,
             )  # fmt: skip
         legend_below(self._responses)

@@ -352,7 +352,7 @@ class HotPixelsPanel(Panel):
         high = max(high, low + 1e-6)
         bars(steps, *histogram(values, float(low), float(high + 0.3 * (high - low)), bins=150))
         shown = plot(
-            "Values of the dark (a sample of its pixels)",
+            "Values of a sample of the pixels",
             f"value ({units})",
             "pixels",
             height=230,

@@ -128,6 +128,11 @@ class LevelsPlot:
             self.plot.y_range.end = float(max(10.0, 2.0 * top.max(initial=1.0)))
 
 
+def value_label(units: str) -> str:
+    """What stands below the values of an image."""
+    return f"value ({units})" if units else "value"
+
+
 def levels_plots(units: list[str]) -> tuple[list[LevelsPlot], LayoutDOM]:
     """A histogram for every unit, side by side; the page shows those that matter."""
     made = []
@@ -141,7 +146,7 @@ def levels_plots(units: list[str]) -> tuple[list[LevelsPlot], LayoutDOM]:
             y_axis_type="log",
             tools=[],
             toolbar_location=None,
-            x_axis_label=f"value ({name})" if name else "value",
+            x_axis_label=value_label(name),
             y_axis_label="pixels",
             visible=n == 0,
         )
@@ -149,6 +154,8 @@ def levels_plots(units: list[str]) -> tuple[list[LevelsPlot], LayoutDOM]:
         plot.add_tools(wheel, PanTool(dimensions="width"))
         plot.toolbar.active_scroll = wheel
         plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
+        if len(units) > 1:
+            plot.xaxis.ticker.desired_num_ticks = 4  # two stand side by side
         empty = {"left": [], "right": [], "top": []}
         bars, other = ColumnDataSource(dict(empty)), ColumnDataSource(dict(empty))
         plot.quad(source=bars, bottom=0.1, fill_color="#8a8a8a", line_color="#8a8a8a")

@@ -275,11 +275,17 @@ export function attach(view) {
   // ---- everything together ---------------------------------------------------------------------------------
 
   let drawing = false;
+  let later = null;
   function refresh() {
     if (drawing) return;
     drawing = true;
     requestAnimationFrame(() => {
       drawing = false;
+      if (!element.getClientRects().length) {
+        clearTimeout(later);
+        later = setTimeout(refresh, 100); // a cell off the page, as JupyterLab puts them: nothing on it can be measured
+        return;
+      }
       try {
         paint();
         showControls();
@@ -332,6 +338,8 @@ export function attach(view) {
   region.resized();
   refresh();
   return () => {
+    drawing = true; // nothing more
+    clearTimeout(later);
     stopBlinking();
     region.close();
     observer.disconnect();

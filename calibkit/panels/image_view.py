@@ -27,7 +27,7 @@ from calibkit.errors import SettingError
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_layers import Layer
-from calibkit.panels.image_plots import levels_plots, number, pictures, unit
+from calibkit.panels.image_plots import levels_plots, number, pictures, unit, value_label
 from calibkit.state import ViewState
 
 #: A value is written into its pixel once this many screen pixels are there for it.
@@ -345,6 +345,7 @@ class ImageView(FigureWidget):
 
     def _draw_histograms(self) -> None:
         for n, (plot, layer) in enumerate(zip(self._plots, self._layers, strict=True)):
+            plot.plot.xaxis.axis_label = value_label(layer.units)  # another image may have another unit
             low, high = layer.window()
             plot.window(low, high)
             self._draw_histogram(n, low, high)

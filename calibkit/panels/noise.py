@@ -182,12 +182,14 @@ class NoisePanel(Panel):
                 try:
                     ledger = noise_ledger(self._lights, **self._masters, progress=progress)
                 except CalibkitError as error:
-                    problems.append(f"The noise of these lights cannot be taken apart: {error}")
+                    problems.append(
+                        f"The noise of these lights cannot be taken apart: {str(error).rstrip('.')}."
+                    )
             if self._pairs:
                 try:
                     transfer = measure_photon_transfer(**self._transfer_inputs(), progress=progress)
                 except CalibkitError as error:
-                    problems.append(f"No photon transfer curve: {error}")
+                    problems.append(f"No photon transfer curve: {str(error).rstrip('.')}.")
         problems += list(dict.fromkeys(str(each.message) for each in caught))
         return ledger, transfer, problems
 
@@ -281,6 +283,8 @@ class NoisePanel(Panel):
 
     def _draw_transfer(self) -> None:
         if self.transfer is None:
+            if self._pairs:
+                self.transfer_figure.layout.display = "none"  # the warning says why there is none
             return
         curve, gain = self.transfer.curve, self.transfer.gain
         for channel, (points, line) in self._transfer.items():
@@ -405,7 +409,11 @@ class NoisePanel(Panel):
         named = [("first with light", ""), *((name, name) for name in channels)]
         self._channel = choice(state, errors, "channel", "channel", among=named)
         self._step = choice(state, errors, "step", "drawn after")
-        self._budget_controls = row(self._channel, choice(state, errors, "unit", "in"), self._step)
+        self._budget_controls = row(
+            self._channel,
+            choice(state, errors, "unit", "in", among=[("ADU", "adu"), ("e⁻", "electron")]),
+            self._step,
+        )
         self._numbers = [self._number(*each) for each in (
             ("sky", "sky (e⁻/s)"), ("read_noise", "read noise (e⁻)"), ("dark_current", "dark current (e⁻/s)"),
         )]  # fmt: skip

@@ -9,6 +9,10 @@ export function attach(view) {
   element.prepend(line);
 
   const column = (source, name) => Array.from((source.data.get ? source.data.get(name) : source.data[name]) ?? []);
+  const ruler = document.createElement("canvas").getContext("2d");
+  ruler.font = `100px ${models.text.glyph.text_font.value}`;
+  /** Width of a text in parts of its font size, in the font that this page has. */
+  const widthOf = (text) => Math.max(0.5, ruler.measureText(text).width / 100);
   let place = null;
 
   function tell() {
@@ -28,12 +32,13 @@ export function attach(view) {
     const shade = column(cells, "shade");
     const fill = shade.map((s) => (settings.shades ? `rgb(${s},${s},${s})` : "white"));
     const ink = shade.map((s) => (settings.shades && s < 128 ? "white" : "black"));
-    models.look.setv({ data: new Map([["x", column(cells, "x")], ["y", column(cells, "y")], ["text", column(cells, "text")], ["fill", fill], ["ink", ink]]) }, { sync: false });
-    const longest = Math.max(1, ...column(cells, "text").map((text) => text.length));
+    const text = column(cells, "text");
     const width = (table.inner_width ?? 600) / facts.columns;
     const height = (table.inner_height ?? 600) / facts.rows;
-    const size = Math.max(6, Math.min(15, (0.97 * width) / (0.57 * longest), 0.95 * height));
-    models.text.glyph.setv({ text_font_size: `${size.toFixed(1)}px` }, { sync: false });
+    // Each number as large as its pixel lets it be: the few of a star, which have more digits, are smaller than the rest.
+    const size = text.map((t) => `${Math.min(15, (0.94 * width) / widthOf(t), 0.95 * height).toFixed(1)}px`);
+    const look = { x: column(cells, "x"), y: column(cells, "y"), text, fill, ink, size };
+    models.look.setv({ data: new Map(Object.entries(look)) }, { sync: false });
     tell();
   }
 

@@ -26,7 +26,7 @@ from calibkit.simulate.deck import deck_pixels
 from calibkit.state.numbers import NumbersState
 
 #: Width of the picture in screen pixels, with and without its axis.
-_WIDTH, _INNER_WIDTH = 330, 262
+_WIDTH, _INNER_WIDTH = 230, 162
 
 
 class NumbersPanel(Panel):
@@ -129,7 +129,7 @@ class NumbersPanel(Panel):
         empty = {"x": [], "y": [], "text": []}
         self._cells = source(**empty, shade=[])
         self._cells.name = "cells"
-        look = source(**empty, fill=[], ink=[])
+        look = source(**empty, fill=[], ink=[], size=[])
         look.name, look.syncable = "look", False
         mark = source(x=[], y=[])
         mark.name, mark.syncable = "mark", False
@@ -162,8 +162,9 @@ class NumbersPanel(Panel):
             "x", "y", 1, 1, source=look, fill_color="fill", line_color="#999999", line_width=0.5
         )
         text = self._cells_plot.text(
-            "x", "y", text="text", source=look, text_color="ink", text_align="center", text_baseline="middle"
-        )
+            "x", "y", text="text", source=look, text_color="ink", text_align="center", text_baseline="middle",
+            text_font_size="size",
+        )  # fmt: skip
         text.name = "text"
         for each in made:
             each.rect("x", "y", 1, 1, source=mark, fill_color=None, line_color=ORANGE, line_width=3)

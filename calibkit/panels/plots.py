@@ -44,6 +44,7 @@ def plot(
         toolbar_location="right", min_width=200, **options,
     )  # fmt: skip
     made.toolbar.logo = None
+    made.title.text_font_size = "12px"
     pan, wheel = PanTool(), WheelZoomTool()
     made.add_tools(pan, wheel, ResetTool())
     made.toolbar.active_drag = pan
@@ -53,6 +54,8 @@ def plot(
     for axis, kind in ((made.xaxis, options.get("x_axis_type")), (made.yaxis, options.get("y_axis_type"))):
         if kind is None:
             axis.formatter = BasicTickFormatter(use_scientific=False)
+        else:
+            axis.ticker.desired_num_ticks = 5  # within one decade they would touch
     return made
 
 
@@ -75,9 +78,11 @@ def bars(target: ColumnDataSource, counts: np.ndarray, edges: np.ndarray) -> Non
     fill(target, {"x": np.repeat(edges, 2)[1:-1], "y": np.repeat(counts, 2)})
 
 
-def legend_below(made: figure) -> None:
-    """Put the legend under the plot, where it hides nothing."""
+def legend_below(made: figure, *, columns: int | None = None) -> None:
+    """Put the legend under the plot, where it hides nothing; in so many columns where one line is too long."""
     made.legend.orientation = "horizontal"
+    if columns is not None:
+        made.legend[0].ncols = columns
     made.legend.click_policy = "hide"
     made.legend.margin = made.legend.padding = 0
     legend: Legend = made.legend[0]

@@ -143,7 +143,7 @@ class SessionPanel(Panel):
         self._up = ipywidgets.Button(description="one up", tooltip="The folder that holds this one.")
         self._up.on_click(lambda _button: self._go_up())
         self._inside = ipywidgets.Dropdown(description="go into", layout={"width": "24em"})
-        self._inside.observe(lambda change: self._go_into(change["new"]), "value")
+        self._inside.observe(self._go_into, "value")
         samples = []
         for name in SAMPLE_NAMES:
             button = ipywidgets.Button(
@@ -189,12 +189,12 @@ class SessionPanel(Panel):
             self.state.folder = str(Path(text).expanduser()) if text else ""
 
     def _go_up(self) -> None:
-        if self.state.folder:
-            self.state.folder = str(Path(self.state.folder).resolve().parent)
+        self.state.folder = str(Path(self.state.folder or os.curdir).resolve().parent)
 
-    def _go_into(self, name: str | None) -> None:
-        if name and name != _HERE:
-            self.state.folder = str(Path(self.state.folder) / name)
+    def _go_into(self, change: traitlets.Bunch) -> None:
+        if change["new"] and change["new"] != _HERE:
+            folder = Path(self.state.folder) if self.state.folder else Path.cwd()
+            self.state.folder = str(folder / change["new"])
 
     # ---- work -------------------------------------------------------------------------------------------------------
 
@@ -239,11 +239,11 @@ class SessionPanel(Panel):
 
     def _show(self) -> None:
         folder = self.state.folder
-        inside = folders_in(folder) if folder else []
-        self._inside.unobserve_all("value")
+        inside = folders_in(folder or os.curdir)
+        self._inside.unobserve(self._go_into, "value")
         self._inside.options = [_HERE, *inside]
         self._inside.value = _HERE
-        self._inside.observe(lambda change: self._go_into(change["new"]), "value")
+        self._inside.observe(self._go_into, "value")
         self._inside.disabled = not inside
         self._path.value = folder
         ready = self.session is not None and bool(self.session.groups)
@@ -251,7 +251,9 @@ class SessionPanel(Panel):
         self._show_out()
         self.found.value = "" if self.session is None else _found_html(self.session)
         if not folder:
-            self.found.value = caption("Type a folder above, or take a sample.").value
+            self.found.value = caption(
+                "Type a folder above, go into one beside this notebook, or take a sample."
+            ).value
 
     def _show_out(self) -> None:
         self._out.placeholder = str(self.out)

@@ -40,9 +40,10 @@ def slider(
 def choice(
     state: State, errors: ErrorArea, name: str, label: str, *, among: list[Any] | None = None, tip: str = ""
 ) -> ipywidgets.Widget:
-    """A drop-down list of the values that the setting may have."""
+    """A drop-down list of the values that the setting may have; *among*: these, or pairs of a text and a value."""
     options = list(state.traits()[name].values) if among is None else among
-    width = f"{max(12, len(label) + max(len(str(option)) for option in options)) * 0.62 + 5:.0f}em"
+    texts = [str(option[0] if isinstance(option, tuple) else option) for option in options]
+    width = f"{max(12, len(label) + max(map(len, texts))) * 0.62 + 5:.0f}em"
     return _tied(
         ipywidgets.Dropdown(options=options, description=label, tooltip=tip, style=_STYLE, layout={"width": width}),
         state, errors, name,

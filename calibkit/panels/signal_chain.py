@@ -176,9 +176,10 @@ class SignalChainPanel(Panel):
             units = unit("1" if name == "flat" else "adu")
             data = source(image=[], value=[], x=[], y=[], w=[], h=[])
             made = plot(
-                meaning, "", "", height=300, x_range=xs, y_range=ys, name=f"{name} picture", match_aspect=True
-            )
-            made.title.text_font_size = "12px"
+                meaning.replace(": ", ":\n"), "", "", x_range=xs, y_range=ys, name=f"{name} picture",
+            )  # fmt: skip
+            # Pixels are square but for a few percent, since the title's height does not grow with the page.
+            made.update(sizing_mode="scale_width", aspect_ratio=1.26, height=None)
             made.axis.visible = made.grid.visible = False
             made.tools = [*made.tools[:1], wheel]
             made.toolbar_location = None
@@ -190,7 +191,7 @@ class SignalChainPanel(Panel):
             made.add_tools(tip, CrosshairTool(overlay=crosses))
             self._sources[name] = data
             plots.append(made)
-        grid = gridplot([plots[:3], plots[3:]], sizing_mode="stretch_width", toolbar_location=None)
+        grid = gridplot([plots[:3], plots[3:]], sizing_mode="scale_width", toolbar_location=None)
         self.figure = FigureWidget(grid, label="raw, calibration and calibrated frames", errors=self.errors)
 
     def _values(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from bokeh.models import Range1d
 
 from calibkit.align import find_stars, measure_quality, register, resample, stack_lights
 from calibkit.calibration import calibrate
-from calibkit.combining import REJECTIONS
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
@@ -188,7 +187,7 @@ class StackPanel(Panel):
                 tick(state, errors, "judge", "leave out what is not usable"),
                 choice(state, errors, "model", "align by"),
                 choice(state, errors, "method", "combine by"),
-                choice(state, errors, "reject", "reject", among=["auto", "none", *REJECTIONS]),
+                choice(state, errors, "reject", "reject"),
                 choice(state, errors, "interpolation", "interpolation"),
                 self._frame,
             ),
@@ -218,7 +217,7 @@ class StackPanel(Panel):
             each.on_event(Tap, self._tapped)
             self._plots.append(each)
         track = plot(
-            "where the frames lie", "shift in x (pixel)", "shift in y (pixel)", height=190, name="track",
+            "shifts, known after step 2", "shift in x (pixel)", "shift in y (pixel)", height=190, name="track",
             tips=[("frame", "@number"), ("file", "@file")],
         )  # fmt: skip
         track.scatter(

@@ -32,6 +32,8 @@ class HotPixelsState(CompareState):
     """
 
     call = "HotPixelsPanel"
+    #: A mean over a block of pixels would hide the very pixels that are looked for.
+    reduce = traitlets.Enum(("mean", "max"), "max")
     sigma = traitlets.Float(5.0, min=3.0, max=50.0)
     cold_sigma = traitlets.Float(5.0, min=3.0, max=50.0)
     rate = traitlets.Float(None, allow_none=True, min=0.001)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traitlets
 
+from calibkit.combining.rejections import REJECTIONS
 from calibkit.state.view import CompareState
 
 
@@ -19,8 +20,8 @@ class StackState(CompareState):
     judge : bool
         Leave out the frames that `calibkit.align.measure_quality` calls not usable, too.
     method : {"mean", "median"}
-    reject : {"auto", "none", "sigma", "winsorized", "mad", "linear fit"}
-        As for `calibkit.combine`.
+    reject : str
+        ``"auto"`` or one of `calibkit.combining.REJECTIONS`.
     interpolation : {"lanczos3", "bicubic", "linear"}
     frame : int
         The frame that is shown beside the stack.
@@ -31,7 +32,7 @@ class StackState(CompareState):
     left_out = traitlets.Tuple(default_value=())
     judge = traitlets.Bool(True)
     method = traitlets.Enum(("mean", "median"), "mean")
-    reject = traitlets.Unicode("auto")
+    reject = traitlets.Enum(("auto", *REJECTIONS), "auto")
     interpolation = traitlets.Enum(("lanczos3", "bicubic", "linear"), "lanczos3")
     frame = traitlets.Int(0, min=0)
     shared = traitlets.Bool(True)

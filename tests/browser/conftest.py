@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -69,6 +70,14 @@ ASK_KERNEL = """async (code) => {
   await future.done;
   return text.trim();
 }"""
+
+#: Seldom a message of the kernel's text streams comes to the page with its frames shifted: where its header should be stands
+#: the topic that ipykernel sends ahead of everything. The frames go from ipykernel's own thread over Jupyter's server to
+#: JupyterLab, which throws that one message away and goes on; panels only hand content to ipykernel. So this one error
+#: does not fail a test, and what a panel has lost by it the test itself still finds.
+SHIFTED = re.compile(
+    r"Kernel message validation error: Unexpected token 's', \"stream\.std(err|out)\" is not valid JSON"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -191,7 +200,8 @@ def notebook(
     opened: list[Notebook] = []
 
     def note(error: object) -> None:
-        errors.append(str(error))
+        if not SHIFTED.search(str(error)):
+            errors.append(str(error))
 
     lab_page.on("pageerror", note)
 

@@ -86,6 +86,24 @@ def panel(notebook: Callable[..., Notebook]) -> Panel:
     return Panel(notebook(FRAMES, "panel"))
 
 
+def test_handles_stay_on_their_histogram_while_a_cell_is_off_the_page(panel: Panel) -> None:
+    # JupyterLab takes cells off the page and puts them back between two pictures of the browser.
+    panel.page.evaluate("""() => {
+      const view = [...document.querySelectorAll('.calibkit-figure')].at(-1);
+      view.dispatchEvent(new KeyboardEvent('keydown', { key: 'c' }));
+      view.style.display = 'none';
+      requestAnimationFrame(() => { view.style.display = ''; });
+    }""")
+    panel.book.wait_for("panel.state.mark_clipped")
+    panel.page.wait_for_function("""() => {
+      const doc = Bokeh.documents.find((d) => d.roots().length && d.get_model_by_name('levels0'));
+      const plot = Bokeh.index.find_one(doc.get_model_by_name('levels0')).el.getBoundingClientRect();
+      const lines = [...document.querySelectorAll('.ck-handle.ck-level')].filter((line) => line.getClientRects().length);
+      const inside = (line, { top, height } = line.getBoundingClientRect()) => top >= plot.top - 1 && top + height <= plot.bottom + 1;
+      return lines.length > 1 && lines.every((line) => inside(line));
+    }""")
+
+
 def grey(value: float, levels: tuple[float, float] = (1000, 5000)) -> list[int]:
     """What a value looks like, from the functions that say so in Python."""
     rgba = picture(np.array([[[value]]], np.float32), Levels(*levels))

@@ -26,3 +26,12 @@ def test_number_of_frames(notebook: Callable[..., Notebook]) -> None:
     expect(book.panel.get_by_text("right the median of 4 frames")).to_be_visible(timeout=20_000)
     assert book.ask("panel._now.location") == 4.0
     assert book.ask("panel.errors.text") == ""
+
+
+def test_dark_current_at_one_temperature(notebook: Callable[..., Notebook]) -> None:
+    # No line can be drawn through it, and the legend of what is not there must not fail.
+    biases = 'biases=simulate_stack(Camera(shape=(96, 128)), 5, kind="bias", frame_index=20)'
+    book = notebook(CELL.replace("exposure=60.0))", f"exposure=60.0), {biases})"), "panel")
+    expect(book.panel.get_by_text("Doubling is not shown")).to_be_visible(timeout=60_000)
+    book.page.wait_for_timeout(1000)  # until it is drawn
+    assert book.panel.locator(".calibkit-error").all_inner_texts() == []

@@ -53,6 +53,30 @@ def test_small_frames_are_tried_whole(panel: CombinePanel, stack: xr.DataArray) 
     assert panel.errors.text == ""
 
 
+def test_a_pixel_is_shown_before_one_is_clicked(panel: CombinePanel, stack: xr.DataArray) -> None:
+    title = panel._pixel_plot.title.text
+    assert title.startswith("Click a pixel. For example x 90, y 140\n")  # where the stray value is
+    assert "1 of 12 rejected" in title
+    drawn = {name: each.data["value"] for name, each in panel._values.items()}
+    values = np.concatenate([np.asarray(v)[np.isfinite(v)] for v in drawn.values()])
+    assert values.size == COUNT
+    assert panel.state.pixel is None  # it is no setting of anybody's
+    panel.view.pick(150, 95)
+    assert panel._pixel_plot.title.text.startswith("Pixel x 95, y 150\n")
+
+
+def test_limits_say_what_they_count(stack: xr.DataArray) -> None:
+    panel = CombinePanel(stack)
+    for reject, low, high in (
+        ("winsorized", "low (σ)", "high (σ)"),
+        ("percentile", "low (part of the median)", "high (part of the median)"),
+        ("gesd", "outliers at most (part)", "significance"),
+        ("minmax", "lowest left out", "highest left out"),
+    ):
+        panel.state.reject = reject
+        assert (panel._low.description, panel._high.description) == (low, high)
+
+
 def test_a_sample_is_that_of_the_result(stack: xr.DataArray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PIXELS", 2000)
     panel = CombinePanel(stack, reject="sigma", normalise="additive_scaling")

@@ -196,6 +196,15 @@ def test_images_of_different_units(before: xr.DataArray, after: xr.Dataset) -> N
         ComparePanel(before, electrons, mode="difference")
 
 
+def test_values_carry_the_unit_of_what_is_shown(before: xr.DataArray) -> None:
+    view = ImageView(before)
+    assert view._plots[0].plot.xaxis.axis_label == "value (ADU)"
+    view.show((before / 1000.0).assign_attrs(before.attrs | {"units": "1"}))
+    assert view._plots[0].plot.xaxis.axis_label == "value"
+    view.show(before)
+    assert view._plots[0].plot.xaxis.axis_label == "value (ADU)"
+
+
 def test_a_crop_lies_where_it_belongs(before: xr.DataArray) -> None:
     crop = before[100:200, 50:250]
     panel = ComparePanel(before, crop, mode="difference")

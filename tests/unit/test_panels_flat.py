@@ -66,6 +66,21 @@ def test_spread_is_that_of_each_channel(stacks: tuple[xr.DataArray, xr.DataArray
     assert parts.sum() > 0.99 * red.size * 4
 
 
+def test_bins_are_wider_than_the_steps_of_a_weak_flat() -> None:
+    # Ten frames of whole ADU around 150: means lie on steps of 0.1 ADU, which finer bins would show as a comb.
+    frames = np.random.default_rng(3).poisson(150.0 * np.linspace(0.8, 1.2, 400), (10, 300, 400)).mean(axis=0)
+    flat = xr.Dataset({"signal": (("y", "x"), frames / frames.mean())}, attrs={"cfa": ""})
+    counts, edges = response_histograms(flat)["L"]
+    assert edges[1] - edges[0] > 3 * 0.1 / 150.0
+    middle = counts[counts > counts.max() / 2].astype(float)
+    smooth = (middle[:-2] + middle[2:]) / 2
+    assert np.abs(middle[1:-1] / smooth - 1).max() < 0.4
+    # A strong flat keeps its 300 bins from 0.94 to 1.06.
+    strong = flat.assign(signal=1.0 + 0.05 * (flat.signal - 1.0))
+    _, edges = response_histograms(strong)["L"]
+    assert edges[1] - edges[0] == pytest.approx(0.0004)
+
+
 @pytest.mark.parametrize(("scale", "corrected"), [(1, 0.0), (10, None), (1000, 1.0)])
 def test_whole_numbers_lose_what_lies_between(stacks: tuple, scale: int, corrected: float | None) -> None:
     flat = prepare_flat(*stacks).flat

@@ -67,7 +67,18 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     assert "nothing here" in panel.errors.text or "failed" in panel.outcome.value
 
 
-def test_no_folder_yet(tmp_path: Path) -> None:
+def test_no_folder_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "night").mkdir()
+    monkeypatch.chdir(tmp_path)
+    panel = SessionPanel()
+    assert panel._inside.options == ("(a folder in this one)", "night")
+    assert (panel._inside.value, panel._inside.index) == (
+        "(a folder in this one)",
+        0,
+    )  # the page shows the index
+    panel._inside.index = 1
+    assert panel.state.folder == str(tmp_path / "night")
+    assert panel._inside.index == 0
     panel = SessionPanel()
     assert repr(panel) == "SessionPanel(no folder)"
     assert "take a sample" in panel.found.value

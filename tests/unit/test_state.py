@@ -9,8 +9,45 @@ from hypothesis import strategies as st
 
 from calibkit.display.blocks import MOSAIC
 from calibkit.display.stretch import CURVES, PALETTES
-from calibkit.state import CompareState, State, ViewState
+from calibkit.state import (
+    BiasState,
+    BrightnessState,
+    CalibrateState,
+    ChannelsState,
+    CombineState,
+    CompareState,
+    DarkState,
+    FlatState,
+    HotPixelsState,
+    NoiseState,
+    NumbersState,
+    SessionState,
+    SignalChainState,
+    StackState,
+    State,
+    ViewState,
+    WorkbenchState,
+)
 from calibkit.state.view import MODES
+
+#: The state of every panel → settings that differ from its defaults.
+STATES: dict[type[State], dict[str, object]] = {
+    NumbersState: {"centre": (5, 7), "rows": 9},
+    SignalChainState: {"effects": ("offset",), "frames": 2},
+    BiasState: {"frame": 1, "method": "median"},
+    DarkState: {"frames": 3, "hot_sigma": 8.0},
+    FlatState: {"step": "difference", "whole_numbers": 100},
+    CombineState: {"reject": "winsorized", "low": 2.5, "frames": 7},
+    HotPixelsState: {"sigma": 7.0, "added": [(3, 4)]},
+    CalibrateState: {"subtract_dark": False, "dark_scale": "exposure"},
+    NoiseState: {"hours": 2.0, "sky": 0.5, "dithered": True},
+    CompareState: {"mode": "difference", "shared": True},
+    BrightnessState: {"curve": "asinh", "block": 4},
+    ChannelsState: {"line": "OIII", "region": (1.0, 9.0, 2.0, 8.0)},
+    StackState: {"left_out": (1, 3), "judge": False},
+    SessionState: {"folder": "night", "repair": False},
+    WorkbenchState: {"step": "dark", "light": 2},
+}
 
 
 @pytest.mark.parametrize("make", [State, ViewState, CompareState])
@@ -23,6 +60,59 @@ def test_unknown_settings_are_refused(make: type[State]) -> None:
     # What a panel only shows is not something to set again.
     with pytest.raises(TypeError, match="no setting 'pixel'"):
         make(pixel=(1, 2))
+
+
+@pytest.mark.parametrize("make", list(STATES), ids=lambda make: make.__name__)
+def test_every_panel_has_settings_without_a_widget(make: type[State]) -> None:
+    given_settings = STATES[make]
+    state = make(**given_settings)
+    assert state.settings() == given_settings
+    assert repr(eval(state.code(), {make.call: make})) == repr(state)
+    with pytest.raises(TypeError, match="no setting 'sgima'"):
+        make(sgima=3)
+    with pytest.raises(AttributeError, match="no setting 'sgima'"):
+        state.sgima = 3
+    state.restore()
+    assert state.settings() == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (CalibrateState, "dark_scale", "temperature"),
+        (CalibrateState, "repair", "yes"),
+        (NoiseState, "hours", 0.0),
+        (NoiseState, "sky", -1.0),
+        (NoiseState, "unit", "photon"),
+        (NoiseState, "step", "masters"),
+        (ChannelsState, "size", "double"),
+        (ChannelsState, "region", (1, 2)),
+        (ChannelsState, "colour", "L"),
+        (StackState, "left_out", (1, -2)),
+        (StackState, "left_out", ("first",)),
+        (StackState, "model", "rotation"),
+        (StackState, "reject", "sgima"),
+        (StackState, "frame", -1),
+        (SessionState, "method", "sum"),
+        (SessionState, "folder", 7),
+    ],
+)
+def test_settings_of_a_panel_that_cannot_be(make: type[State], name: str, value: object) -> None:
+    state = make()
+    with pytest.raises(traitlets.TraitError, match=name):
+        setattr(state, name, value)
+    assert state.settings() == {}
+
+
+def test_masters_that_are_switched_on() -> None:
+    state = CalibrateState(subtract_dark=False)
+    assert state.used(["flat", "dark"]) == ["flat"]
+    assert state.used(["bias", "dark", "flat"]) == ["bias", "flat"]
+    assert state.used([]) == []
+
+
+def test_a_frame_is_left_out_once() -> None:
+    assert StackState(left_out=(3, 1, 3)).left_out == (1, 3)
 
 
 @pytest.mark.parametrize(
