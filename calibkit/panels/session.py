@@ -140,9 +140,13 @@ class SessionPanel(Panel):
             continuous_update=False, layout={"width": "46em"}, ensure_option=False,
         )  # fmt: skip
         self._path.observe(lambda change: self._typed(change["new"]), "value")
-        self._up = ipywidgets.Button(description="one up", tooltip="The folder that holds this one.")
+        self._up = ipywidgets.Button(
+            description="one up", tooltip="The folder that holds this one.", layout={"width": "auto"}
+        )
         self._up.on_click(lambda _button: self._go_up())
-        self._inside = ipywidgets.Dropdown(description="go into", layout={"width": "24em"})
+        self._inside = ipywidgets.Dropdown(
+            description="go into", style={"description_width": "initial"}, layout={"width": "22em"}
+        )
         self._inside.observe(self._go_into, "value")
         samples = []
         for name in SAMPLE_NAMES:
