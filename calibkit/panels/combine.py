@@ -412,7 +412,7 @@ class CombinePanel(Panel):
         self._values = {name: source(frame=None, value=None) for name in ("kept", "low", "high")}
         self._mean_line = source(x=None, y=None)
         pixel = plot(
-            "Click a pixel: all its values", "frame", f"value, normalised ({units})", height=230,
+            "Click a pixel:\nall its values", "frame", f"value, normalised ({units})", height=230,
             x_range=Range1d(-0.6, total - 0.4), tips=[("frame", "@frame"), ("value", "@value")],
         )  # fmt: skip
         for name, mark, colour, text in (
