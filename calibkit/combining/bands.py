@@ -94,7 +94,7 @@ class BandCombiner:
         frames: np.ndarray,
     ) -> int:
         """Combine *size* pixels from *offset* on; returns for how many the variance is not known."""
-        from calibkit.kernels import stacking
+        from calibkit.kernels import rejected, stacking
 
         plan, work = self.plan, self.work
         count, first, last = work.count, work.first, work.last
@@ -106,12 +106,11 @@ class BandCombiner:
         saturates = np.isfinite(plan.saturation)
         self._measure(x, x_offset, size, complete=complete, saturates=saturates)
         if stateful := plan.weight is not None or flags is not None or variance is not None:
-            stacking.mark_missing(x, x_offset, size, work.state)
+            rejected.mark_missing(x, x_offset, size, work.state)
         if rejecting:
             self._reject(x, x_offset, channel, offset, size)
-            number = stacking.list_rejecting(size, count, first, last, work.pixel)
-            stacking.moments_of_kept(work.s, work.pixel, number, first, last, work.mean, work.scatter)
-            stacking.mark_rejected(
+            number = rejected.list_rejecting(size, count, first, last, work.pixel)
+            rejected.settle_rejected(
                 x,
                 x_offset,
                 work.s,
@@ -120,6 +119,8 @@ class BandCombiner:
                 count,
                 first,
                 last,
+                work.mean,
+                work.scatter,
                 frames,
                 work.state,
                 stateful,

@@ -2,7 +2,8 @@
 
 All work on sorted samples ``s`` (sample, pixel), of which the first ``count`` of each pixel are there,
 with their ``mean`` and ``scatter`` (sample variance), and narrow the window ``first`` to ``last`` of
-the samples that are kept. At least ``keep`` stay: the most deviant go first.
+the samples that are kept. At least ``keep`` stay: the most deviant go first. The samples below the window, those
+in it and those above it are sorted each, even where a rejected sample lies between kept ones.
 """
 
 from __future__ import annotations
@@ -65,6 +66,18 @@ def trim(s, i, first, last, centre, below, above, keep):
         else:
             last -= 1
     return first, last
+
+
+@kernel
+def sort_column(s, i, begin, end):
+    """Sort a few samples of pixel *i*, which most often are sorted already."""
+    for j in range(begin + 1, end):
+        value = s[j, i]
+        at = j
+        while at > begin and s[at - 1, i] > value:
+            s[at, i] = s[at - 1, i]
+            at -= 1
+        s[at, i] = value
 
 
 @kernel

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-from calibkit.kernels.rejection import middle
-from calibkit.kernels.tiles import load_columns, pixels_above, tile_width
+from calibkit.kernels.rejection import sort_column
+from calibkit.kernels.tiles import load_windows, pixels_above, tile_width
 
 
 @kernel
@@ -50,7 +50,7 @@ def line_tile(tile, width, number, slope, height, residual, lowest, highest):
 
 
 @kernel
-def sort_out(s, p, first, last, residual, low, high, keep, column, verdict):
+def sort_out(s, p, count, first, last, residual, low, high, keep, column, verdict):
     """Move the samples of pixel *p* whose residual is beyond a limit to the ends of its window."""
     k = last - first
     n_low = 0
@@ -66,24 +66,25 @@ def sort_out(s, p, first, last, residual, low, high, keep, column, verdict):
         scattered += verdict[j] != -1
     for j in range(k - n_high, k):
         scattered += verdict[j] != 1
-    if scattered == 0:  # they are at the ends already
-        return first + n_low, last - n_high
-    at_low = 0
-    at_kept = n_low
-    at_high = k - n_high
-    for j in range(k):
-        value = s[first + j, p]
-        if verdict[j] == -1:
-            column[at_low] = value
-            at_low += 1
-        elif verdict[j] == 1:
-            column[at_high] = value
-            at_high += 1
-        else:
-            column[at_kept] = value
-            at_kept += 1
-    for j in range(k):
-        s[first + j, p] = column[j]
+    if scattered > 0:  # otherwise they are at the ends already
+        at_low = 0
+        at_kept = n_low
+        at_high = k - n_high
+        for j in range(k):
+            value = s[first + j, p]
+            if verdict[j] == -1:
+                column[at_low] = value
+                at_low += 1
+            elif verdict[j] == 1:
+                column[at_high] = value
+                at_high += 1
+            else:
+                column[at_kept] = value
+                at_kept += 1
+        for j in range(k):
+            s[first + j, p] = column[j]
+    sort_column(s, p, 0, first + n_low)  # earlier rounds may have taken samples from further in
+    sort_column(s, p, last - n_high, count)
     return first + n_low, last - n_high
 
 
@@ -92,7 +93,7 @@ def reject_line(s, size, count, mean, scatter, first, last, low, high, iteration
     """Clipping about the line through the sorted samples, in mean absolute residuals.
 
     A sample in the middle can be rejected while its neighbours stay. The column is then put in the order
-    rejected low, kept (sorted), rejected high, so that the window still holds what is kept.
+    rejected low, kept, rejected high, each sorted, so that the window still holds what is kept.
     """
     n = s.shape[0]
     wide = tile_width(n)
@@ -103,7 +104,8 @@ def reject_line(s, size, count, mean, scatter, first, last, low, high, iteration
     residual = np.empty(wide, np.float32)
     lowest = np.empty(wide, np.float32)
     highest = np.empty(wide, np.float32)
-    pixel = np.empty(wide, np.int32)
+    at = np.empty(wide, np.uint32)
+    values = np.empty(wide, s.dtype)
     centre = np.empty(wide)
     column = np.empty(n, s.dtype)
     verdict = np.empty(n, np.int8)
@@ -113,19 +115,17 @@ def reject_line(s, size, count, mean, scatter, first, last, low, high, iteration
         following = 0
         for start in range(0, waiting, wide):
             columns = min(wide, waiting - start)
-            for c in range(columns):
-                p = pending[start + c]
-                pixel[c] = p
-                centre[c] = middle(s, p, first[p], last[p])
-                number[c] = last[p] - first[p]
-            load_columns(s, pixel, columns, first, last, centre, tile)
+            these = pending[start : start + columns]
+            load_windows(s, these, columns, first, last, centre, number, at, values, tile)
             line_tile(tile, columns, number, slope, height, residual, lowest, highest)
             for c in range(columns):
                 below = np.float32(low) * residual[c]
                 above = np.float32(high) * residual[c]
                 if -lowest[c] > below or highest[c] > above:
-                    p = pixel[c]
-                    a, b = sort_out(s, p, first[p], last[p], tile[:, c], below, above, keep, column, verdict)
+                    p = these[c]
+                    a, b = sort_out(
+                        s, p, count[p], first[p], last[p], tile[:, c], below, above, keep, column, verdict
+                    )
                     first[p] = a
                     last[p] = b
                     if b - a > max(keep, 2):

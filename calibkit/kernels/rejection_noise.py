@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-from calibkit.kernels.rejection import middle, trim
+from calibkit.kernels.rejection import middle, sort_column, trim
 
 
 @kernel
@@ -57,8 +57,8 @@ def reject_frame_noise(
 ):
     """`reject_noise` for frames that differ in noise: the parameters are (frame, channel).
 
-    Rejected samples need not be the outermost ones, so the column is left in the order rejected low, kept
-    (sorted), rejected high.
+    Rejected samples need not be the outermost ones, so the column is left in the order rejected low, kept,
+    rejected high, each sorted.
     """
     n = x.shape[0]
     verdict = np.empty(n, np.int8)
@@ -108,6 +108,8 @@ def reject_frame_noise(
                 s[total - n_high, i] = x[f, x_offset + i]
         for j in range(k):
             s[n_low + j, i] = kept[j]
+        sort_column(s, i, 0, n_low)
+        sort_column(s, i, n_low + k, total)
         first[i] = n_low
         last[i] = n_low + k
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from calibkit.kernels._jit import kernel
-from calibkit.kernels.rejection import middle, trim
-from calibkit.kernels.tiles import contiguous, load_columns, pixels_above, tile_width
+from calibkit.kernels.rejection import trim
+from calibkit.kernels.tiles import fewest, load_windows, pixels_above, tile_width
 
 #: Where samples are pulled in to, in σ, and how much of σ that costs (Huber 1981; PixInsight, Siril).
 WINSOR_LIMIT = 1.5
@@ -153,12 +153,16 @@ def winsorize(tile, width, table, place, on):
 
 
 @kernel(apart=True)
-def bound_of_all(lowest, highest, centre, per_low, per_high, width, bound):
-    """The σ below which the outermost sample of each column is out."""
+def measure_all(lowest, lower, upper, highest, scatter, per_low, per_high, width, centre, near, bound, sigma):
+    """Median, σ, and the σ below which the outermost sample is out, of columns from which nothing is missing."""
     for i in range(width):
-        under = np.float32((centre[i] - lowest[i]) * per_low)
-        over = np.float32((highest[i] - centre[i]) * per_high)
+        z = 0.5 * (np.float64(lower[i]) + np.float64(upper[i]))
+        under = np.float32((z - np.float64(lowest[i])) * per_low)
+        over = np.float32((np.float64(highest[i]) - z) * per_high)
+        centre[i] = z
+        near[i] = z
         bound[i] = over if under < over else under  # noqa: FURB136 (one vector instruction)
+        sigma[i] = np.sqrt(scatter[i])
 
 
 @kernel(apart=True)
@@ -199,66 +203,81 @@ def find_bounds(tile, per_low, per_high, columns, table):
         keep_largest(tile[j], per_low, per_high, columns, table[BOUND], table[NEXT], table[AFTER])
 
 
+@kernel(apart=True)
+def cannot_lose(bound, step, sigma, width, safe):
+    """Whether no σ that begins with *sigma* falls below *bound*, whose g is *step*."""
+    for i in range(width):
+        safe[i] = (step[i] * LESS > bound[i]) & (bound[i] < sigma[i] * LESS)
+
+
 @kernel
-def measure_columns(s, these, columns, first, last, scatter, per_low, per_high, tile, centre, table):
-    """Number, σ, bound and g(bound) of a batch of pixels."""
+def first_suspects(s, size, scatter, sigma_of, per_low, per_high, centre, safe, table, pixel):
+    """Put into *pixel* those that may lose a sample where none is missing, and put down their σ; how many."""
     n = s.shape[0]
-    if not contiguous(these, first, last, n):
+    near, bound = table[RESULT], table[BOUND]
+    wide = centre.size
+    table[NUMBER] = n
+    found = 0
+    for start in range(0, size, wide):
+        columns = min(wide, size - start)
+        end = start + columns
+        sigma = sigma_of[start:end]
+        measure_all(
+            s[0, start:end],
+            s[(n - 1) // 2, start:end],
+            s[n // 2, start:end],
+            s[n - 1, start:end],
+            scatter[start:end],
+            per_low,
+            per_high,
+            columns,
+            centre,
+            near,
+            bound,
+            sigma,
+        )
+        if s.itemsize == 2:  # 16-bit numbers and their medians are exact in single precision
+            step_from(s, start, columns, near, table, BOUND, BOUND_STEP)
+        else:
+            step_from(s, start, columns, centre, table, BOUND, BOUND_STEP)
+        cannot_lose(bound, table[BOUND_STEP], sigma, columns, safe)
         for c in range(columns):
-            p = these[c]
-            centre[c] = middle(s, p, first[p], last[p])
-            table[NUMBER, c] = last[p] - first[p]
-        load_columns(s, these, columns, first, last, centre, tile)
-        find_bounds(tile, per_low, per_high, columns, table)
-        table[RESULT, :columns] = 0.0
-        table[STEP, :columns] = np.inf
-        step_from(tile, 0, columns, table[RESULT], table, STEP, SIGMA)
-        table[SIGMA, :columns] /= np.float32(WINSOR_CORRECTION)
-        step_from(tile, 0, columns, table[RESULT], table, BOUND, BOUND_STEP)
-        return
-    begin = these[0]
-    end = begin + columns
-    lower, upper = s[(n - 1) // 2, begin:end], s[n // 2, begin:end]
-    near = table[RESULT]
-    for c in range(columns):
-        centre[c] = 0.5 * (np.float64(lower[c]) + np.float64(upper[c]))
-        near[c] = centre[c]
-        table[NUMBER, c] = n
-        table[SIGMA, c] = np.sqrt(scatter[begin + c])
-    bound_of_all(s[0, begin:end], s[n - 1, begin:end], centre, per_low, per_high, columns, table[BOUND])
-    if s.itemsize == 2:  # 16-bit numbers and their medians are exact in single precision
-        step_from(s, begin, columns, near, table, BOUND, BOUND_STEP)
-    else:
-        step_from(s, begin, columns, centre, table, BOUND, BOUND_STEP)
+            pixel[found] = start + c
+            found += not safe[c]
+    return found
 
 
 @kernel
-def leave_suspects(s, pixel, waiting, first, last, scatter, sigma_of, per_low, per_high, tile, centre, table):
+def leave_suspects(
+    s, pixel, waiting, first, last, sigma_of, per_low, per_high, tile, centre, zero, at, values, safe, table
+):
     """Leave in *pixel* those that may lose a sample, and put down their σ; returns how many."""
     wide = tile.shape[1]
     left = 0
     for start in range(0, waiting, wide):
         columns = min(wide, waiting - start)
         these = pixel[start : start + columns]
-        measure_columns(s, these, columns, first, last, scatter, per_low, per_high, tile, centre, table)
+        load_windows(s, these, columns, first, last, centre, table[NUMBER], at, values, tile)
+        find_bounds(tile, per_low, per_high, columns, table)
+        table[STEP, :columns] = np.inf
+        step_from(tile, 0, columns, zero, table, STEP, SIGMA)
+        table[SIGMA, :columns] /= np.float32(WINSOR_CORRECTION)
+        step_from(tile, 0, columns, zero, table, BOUND, BOUND_STEP)
+        cannot_lose(table[BOUND], table[BOUND_STEP], table[SIGMA], columns, safe)
         for c in range(columns):
             p = these[c]
-            safe = table[BOUND_STEP, c] * LESS > table[BOUND, c] and table[BOUND, c] < table[SIGMA, c] * LESS
             sigma_of[p] = table[SIGMA, c]
             pixel[left] = p
-            left += not safe
+            left += not safe[c]
     return left
 
 
 @kernel
-def load_batch(s, these, columns, first, last, sigma_of, tile, centre, table):
+def load_batch(s, these, columns, first, last, sigma_of, tile, centre, at, values, table):
     """The differences of some pixels' samples from their medians, their number and σ."""
+    load_windows(s, these, columns, first, last, centre, table[NUMBER], at, values, tile)
     for c in range(columns):
-        p = these[c]
-        centre[c] = middle(s, p, first[p], last[p])
-        table[NUMBER, c] = last[p] - first[p]
-        table[SIGMA, c] = sigma_of[p]
-    load_columns(s, these, columns, first, last, centre, tile)
+        table[SIGMA, c] = sigma_of[these[c]]
 
 
 @kernel
@@ -308,24 +327,45 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
     tile = np.empty((n, wide), np.float32)
     table = np.zeros((15, wide), np.float32)
     zero = np.zeros(wide, np.float32)
-    place = np.empty(wide, np.int32)
-    on = np.empty(wide, np.int32)
+    at = np.empty(wide, np.uint32)
+    on = np.empty(wide, np.uint32)
+    values = np.empty(wide, s.dtype)
+    safe = np.empty(wide, np.bool_)
     centre = np.empty(wide)
     pixel = np.empty(size, np.int32)
     slow = np.empty(size, np.int32)
     per_low = 1.0 / low  # infinite for a limit of zero: no bound tells anything then
     per_high = 1.0 / high
     waiting = pixels_above(count, size, max(keep, 2), pixel)
-    for _ in range(iterations):
-        waiting = leave_suspects(
-            s, pixel, waiting, first, last, scatter, sigma_of, per_low, per_high, tile, centre, table
-        )
+    for round_ in range(iterations):
+        if round_ == 0 and waiting == size and fewest(count, size) == n:
+            waiting = first_suspects(
+                s, size, scatter, sigma_of, per_low, per_high, centre, safe, table, pixel
+            )
+        else:
+            waiting = leave_suspects(
+                s,
+                pixel,
+                waiting,
+                first,
+                last,
+                sigma_of,
+                per_low,
+                per_high,
+                tile,
+                centre,
+                zero,
+                at,
+                values,
+                safe,
+                table,
+            )
         changed = 0
         unknown = 0
         for start in range(0, waiting, wide):
             columns = min(wide, waiting - start)
             these = pixel[start : start + columns]
-            load_batch(s, these, columns, first, last, sigma_of, tile, centre, table)
+            load_batch(s, these, columns, first, last, sigma_of, tile, centre, at, values, table)
             find_bounds(tile, per_low, per_high, columns, table)
             tell_outliers(columns, low, high, keep, tile, zero, table)
             for c in range(columns):  # without branches, since nothing can be foretold
@@ -342,8 +382,8 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
         for start in range(0, unknown, wide):
             columns = min(wide, unknown - start)
             these = slow[start : start + columns]
-            load_batch(s, these, columns, first, last, sigma_of, tile, centre, table)
-            winsorize(tile, columns, table, place, on)
+            load_batch(s, these, columns, first, last, sigma_of, tile, centre, at, values, table)
+            winsorize(tile, columns, table, at, on)
             for c in range(columns):
                 p = these[c]
                 sigma = np.float64(table[RESULT, c])

@@ -23,52 +23,94 @@ def tile_width(n):
 @kernel
 def load_tile(s, start, width, centre, tile):
     """Differences of *width* pixels' samples from *centre*, in single precision."""
-    words = s.itemsize == 2  # 16-bit numbers and their medians are exact in single precision
     for j in range(s.shape[0]):
-        row = s[j, start : start + width]
-        target = tile[j]
-        if words:
-            for i in range(width):
-                target[i] = np.float32(row[i]) - np.float32(centre[i])
-        else:
-            for i in range(width):
-                target[i] = np.float64(row[i]) - centre[i]
+        differences(s[j, start : start + width], centre, width, tile[j])
+
+
+@kernel(apart=True)
+def differences(row, centre, width, out):
+    """Differences of a row of samples from *centre*, in single precision."""
+    if row.itemsize == 2:  # 16-bit numbers and their medians are exact in it
+        for i in range(width):
+            out[i] = np.float32(row[i]) - np.float32(centre[i])
+    else:
+        for i in range(width):
+            out[i] = np.float64(row[i]) - centre[i]
+
+
+@kernel(apart=True)
+def pick(row, place, width, out):
+    """The values of *row* at some places."""
+    for c in range(width):
+        out[c] = row[place[c]]
+
+
+@kernel(apart=True)
+def middles(lower, upper, width, centre):
+    """Means of the two middle samples."""
+    for i in range(width):
+        centre[i] = 0.5 * (np.float64(lower[i]) + np.float64(upper[i]))
 
 
 @kernel
-def contiguous(pixel, first, last, n):
+def follow_each_other(pixel, columns, first, last, n):
     """Whether these ascending pixels follow each other, with all of *n* samples in their windows."""
-    columns = pixel.size
-    together = pixel[columns - 1] - pixel[0] == columns - 1
-    for c in range(columns):
-        together &= last[pixel[c]] - first[pixel[c]] == n
-    return together
+    begin = pixel[0]
+    if pixel[columns - 1] - begin != columns - 1:
+        return False
+    least = n
+    for p in range(begin, begin + columns):
+        least = min(least, last[p] - first[p])
+    return least == n
+
+
+@kernel(apart=True)
+def step_down(at, number, rank, stride, width):
+    """Move places in a flat array to the next row, those that have reached the end of their window but not."""
+    for c in range(width):
+        at[c] += stride if rank < number[c] else np.uint32(0)
+
+
+@kernel(apart=True)
+def blank(row, number, rank, width):
+    """Zeros where a window has no sample of this rank."""
+    for c in range(width):
+        row[c] = row[c] if rank < number[c] else np.float32(0.0)
 
 
 @kernel
-def load_columns(s, pixel, columns, first, last, centre, tile):
-    """`load_tile` for the windows of some pixels, in ascending order, filled up with zeros."""
+def load_windows(s, pixel, columns, first, last, centre, number, at, values, tile):
+    """Median and number of the samples in the windows of some ascending pixels, and a tile of the differences.
+
+    ``at`` (uint32) and ``values`` (as *s*) are arrays to work in.
+    """
     n, stride = s.shape
-    if contiguous(pixel[:columns], first, last, n):
-        load_tile(s, pixel[0], columns, centre, tile)
+    if follow_each_other(pixel, columns, first, last, n):
+        begin = pixel[0]
+        end = begin + columns
+        middles(s[(n - 1) // 2, begin:end], s[n // 2, begin:end], columns, centre)
+        number[:columns] = n
+        load_tile(s, begin, columns, centre, tile)
         return
-    flat = s.reshape(-1)
-    words = s.itemsize == 2
+    longest = 0
+    shortest = n
     for c in range(columns):
         p = pixel[c]
-        k = last[p] - first[p]
-        at = np.uint64(first[p] * stride + p)  # a number without a sign spares a check of each index
-        z = centre[c]
-        if words:
-            for j in range(k):
-                tile[j, c] = np.float32(flat[at]) - np.float32(z)
-                at += np.uint64(stride)
-        else:
-            for j in range(k):
-                tile[j, c] = np.float64(flat[at]) - z
-                at += np.uint64(stride)
-        for j in range(k, n):
-            tile[j, c] = 0.0
+        a = first[p]
+        k = last[p] - a
+        centre[c] = 0.5 * (np.float64(s[a + (k - 1) // 2, p]) + np.float64(s[a + k // 2, p]))
+        number[c] = k
+        at[c] = a * stride + p
+        longest = max(longest, k)
+        shortest = min(shortest, k)
+    flat = s.reshape(-1)
+    for j in range(longest):  # row by row: neighbouring pixels are in the same lines of the cache
+        pick(flat, at, columns, values)
+        differences(values, centre, columns, tile[j])
+        if j >= shortest:
+            blank(tile[j], number, np.float32(j), columns)
+        step_down(at, number, np.float32(j + 1), np.uint32(stride), columns)
+    tile[longest:, :columns] = 0.0
 
 
 @kernel
@@ -76,7 +118,15 @@ def pixels_above(count, size, least, pixel):
     """List the pixels that have more than *least* samples; returns how many there are."""
     found = 0
     for p in range(size):
-        if count[p] > least:
-            pixel[found] = p
-            found += 1
+        pixel[found] = p
+        found += count[p] > least
     return found
+
+
+@kernel
+def fewest(count, size):
+    """The least number of samples that any of the pixels has."""
+    least = count[0]
+    for p in range(size):
+        least = min(least, count[p])
+    return least
