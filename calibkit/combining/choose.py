@@ -14,8 +14,12 @@ _SAMPLE_PIXELS = 6000
 _COARSE = 1.0
 
 
-def choose_rejection(method: str, n: int, *, noise_known: bool, coarse: bool = False) -> tuple[str, str]:
+def choose_rejection(
+    method: str, n: int, *, noise_known: bool, coarse: bool = False, limits: bool = False
+) -> tuple[str, str]:
     """Name of the rejection for *n* frames, and why.
+
+    Where *limits* are given it is one whose limits are standard deviations, or it says that they are not used.
 
     Parameters
     ----------
@@ -25,7 +29,14 @@ def choose_rejection(method: str, n: int, *, noise_known: bool, coarse: bool = F
         Gain, read noise and offset level are known, so that a sample's noise can be computed.
     coarse : bool
         The frames are whole numbers and their noise is below one, see `is_coarse`.
+    limits : bool
+        Limits are given, in standard deviations.
     """
+    name, why = _choose(method, n, noise_known=noise_known, coarse=coarse, limits=limits)
+    return name, f"{why}; low and high are not used" if limits and name == "none" else why
+
+
+def _choose(method: str, n: int, *, noise_known: bool, coarse: bool, limits: bool) -> tuple[str, str]:
     if method == "median":
         return "none", "a median is hardly moved by outliers as it is"
     if method in ("minimum", "maximum"):
@@ -45,6 +56,11 @@ def choose_rejection(method: str, n: int, *, noise_known: bool, coarse: bool = F
         )
     if n < 4:
         return "none", "3 frames do not tell an outlier from noise unless gain and read noise are known"
+    if n < 7 and limits:
+        return (
+            "mad" if n == 4 else "winsorized",
+            f"low and high are given, and of the methods that take limits in σ this one costs least with {n} frames",
+        )
     if n < 7:
         return (
             "gesd",

@@ -49,7 +49,9 @@ def combine(
         How outliers are found, see the table in Notes; ``"auto"`` chooses by the number of frames and by what
         is known of the noise, and writes what and why into ``attrs["rejection"]`` and the provenance.
     low, high : float, optional
-        Limits below and above, in the unit of the rejection method; its defaults when left out.
+        Limits below and above, in the unit of the rejection method; its defaults when left out. With
+        ``reject="auto"`` they are σ, and only methods whose limits are σ are chosen: MAD for 4 frames and winsorized
+        for 5 and 6 instead of the generalised ESD test.
     normalise : {"auto", "none", "additive", "multiplicative", "additive_scaling", "multiplicative_scaling"}
         How frames are brought to the median level (and spread) of all before outliers are looked for, each
         colour channel by itself. ``"auto"`` multiplies flats, shifts and scales lights, and leaves others alone.

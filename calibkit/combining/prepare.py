@@ -76,7 +76,8 @@ def prepare(
     if reject == "auto":
         # a median rejects nothing in any case, and need not look at the frames for that
         coarse = method in ("mean", "sum") and is_coarse(reader)
-        name, why = choose_rejection(method, n, noise_known=detector.complete, coarse=coarse)
+        given = low is not None or high is not None
+        name, why = choose_rejection(method, n, noise_known=detector.complete, coarse=coarse, limits=given)
         rejection = REJECTIONS[name]
     else:
         rejection, why = rejection_named(reject), ""

@@ -307,14 +307,14 @@ def rejection(ev: Evidence) -> list[Finding]:
         if sample is not None and sample.raw and sample.name not in made and role not in told:
             method = ev.combine.get("method", "mean")
             reject = ev.combine.get("reject", "auto")
+            low, high = ev.combine.get("low"), ev.combine.get("high")
             if reject == "auto":
                 known = ev.gain_of(sample) is not None and ev.read_noise_of(sample) is not None
-                reject, _ = choose_rejection(method, sample.count, noise_known=known)
+                given = low is not None or high is not None
+                reject, _ = choose_rejection(method, sample.count, noise_known=known, limits=given)
                 if method == "median" and sample.count >= 3:
                     continue  # hardly moved by outliers as it is
-            found.append(
-                _reach(sample.name, reject, sample.count, ev.combine.get("low"), ev.combine.get("high"))
-            )
+            found.append(_reach(sample.name, reject, sample.count, low, high))
     return found or [
         unclear("rejection", ev.where, "there is no set, and no master that says how it was combined.")
     ]

@@ -29,7 +29,7 @@ class CombineState(ViewState):
     reject : str
         ``"auto"`` or one of `calibkit.combining.REJECTIONS`.
     low, high : float or None
-        Limits in the unit of the rejection; None: its defaults.
+        Limits in the unit of the rejection, σ with ``"auto"``; None: its defaults.
     frames : int or None
         Only the first so many frames; None: all of them.
     normalise : str

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibkit import combine
-from calibkit.combining import reading
+from calibkit.combining import REJECTIONS, reading
+from calibkit.combining.plan import METHODS
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "uint32", "int64", "float32", "float64", ">f4", ">u2")
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -118,3 +119,25 @@ def test_what_is_counted_adds_up(values: np.ndarray, reject: str) -> None:
     slack = np.nanmax(np.abs(wide), initial=0) * 1e-6
     inside = (found.signal.values >= low - slack) & (found.signal.values <= high + slack)
     assert (inside | (there == 0)).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    n=st.integers(1, 45),
+    method=st.sampled_from(METHODS),
+    low=st.none() | st.floats(0.5, 8.0),
+    high=st.none() | st.floats(0.5, 8.0),
+    noise=st.booleans(),
+)
+def test_auto_takes_any_limits_as_standard_deviations(
+    n: int, method: str, low: float | None, high: float | None, noise: bool
+) -> None:
+    values = np.random.default_rng(n).normal(500, 10, (n, 4, 4)).astype("f4")
+    stack = labelled(values).assign_attrs(bias_subtracted=True)
+    known = {"gain": 1.5, "read_noise": 4.0} if noise else {}
+    step = quietly(stack, method=method, low=low, high=high, **known).attrs["provenance"][-1]
+    rejection = REJECTIONS[step["reject"]]
+    if low is not None or high is not None:
+        assert rejection.name == "none" or rejection.low_is.startswith("standard deviations")
+        assert step["low"] == (rejection.low if low is None else low)
+        assert step["high"] == (rejection.high if high is None else high)

@@ -227,6 +227,12 @@ class TestChoice:
             (40, {}, "sigma"),
             (12, {"method": "median"}, "none"),
             (12, {"method": "maximum"}, "none"),
+            (4, {"low": 2.5}, "mad"),
+            (5, {"low": 2.0, "high": 3.0}, "winsorized"),
+            (6, {"high": 2.5}, "winsorized"),
+            (7, {"high": 2.5}, "winsorized"),
+            (40, {"low": 2.0}, "sigma"),
+            (5, {"low": 2.0, "gain": 1.0, "read_noise": 5.0}, "noise_model"),
         ],
     )
     def test_auto_chooses_by_number_and_knowledge_and_says_why(
@@ -237,6 +243,21 @@ class TestChoice:
         assert step["reject"] == chosen
         assert len(step["chosen_because"]) > 20
         assert step["chosen_because"] in result.attrs["rejection"]
+
+    @pytest.mark.parametrize(("n", "method"), [(3, "mean"), (9, "median"), (9, "maximum")])
+    def test_auto_says_that_limits_are_not_used(self, n: int, method: str) -> None:
+        stack = make_stack(n=n, shape=(4, 5))
+        assert "low and high are not used" in combine(stack, method=method, low=2.0).attrs["rejection"]
+        assert "not used" not in combine(stack, method=method).attrs["rejection"]
+
+    @pytest.mark.parametrize("n", [4, 5, 6])
+    def test_limits_of_auto_are_standard_deviations_of_few_frames_too(self, n: int) -> None:
+        values = np.random.default_rng(n).normal(1000.0, 8.0, (n, 300, 300)).astype("f4")
+        values[1, ::10, ::10] += 400.0
+        stack = xr.DataArray(values, dims=("frame", "y", "x"))
+        lost = [combine(stack, low=limit, high=limit).rejected_fraction.values for limit in (2.0, 3.0, 4.0)]
+        assert lost[0].sum() > lost[1].sum() > lost[2].sum()  # the tighter the more, unlike a significance
+        assert all(each[1] >= 0.0099 for each in lost)  # all that stand out, one pixel in a hundred
 
     @pytest.mark.parametrize("n", [4, 5, 6, 7, 10, 20, 30])
     def test_auto_costs_little_and_finds_what_stands_out(self, n: int) -> None:

@@ -173,3 +173,14 @@ def test_code_makes_the_same_bytes(tmp_path: Path, stack: xr.DataArray) -> None:
     assert repr(panel) == "CombinePanel(7 frames of 120 × 160, mean)"
     assert panel.png().startswith(b"\x89PNG")
     panel.close()
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4, 5, 6, 8, 10, 12])
+def test_auto_with_limits_and_any_number_of_frames_is_tried(stack: xr.DataArray, frames: int) -> None:
+    """The panel also combines halves of the frames, for the noise over their number."""
+    panel = CombinePanel(stack, low=2.0, frames=frames)
+    assert panel.errors.text == ""
+    assert panel._low.disabled  # auto has no slider, and a limit of another method means nothing to it
+    reject = panel.result.attrs["provenance"][-1]["reject"]
+    assert reject in ("none", "mad", "winsorized")
+    assert ("not used" in panel.note.text) == (reject == "none")
