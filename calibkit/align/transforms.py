@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibkit.errors import FrameFileError, OutputError
+from calibkit.errors import FrameFileError
+from calibkit.io.atomic import part_file
+from calibkit.io.json_file import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,12 +114,10 @@ class Transforms:
                 for f in self.frames
             ],
         }
-        try:
-            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            msg = f"{path}: the transforms cannot be written ({error.strerror or error})"
-            raise OutputError(msg) from error
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        with part_file(path, overwrite=True) as part:
+            part.write_at(0, text.encode("utf-8"))
+            part.finish(overwrite=True)
         return path
 
     @classmethod
@@ -129,32 +129,37 @@ class Transforms:
         FrameFileError
             The file cannot be read or is none of ours.
         """
+        content = read_json(path, "file of transforms")
+        if content.get("format") != _FORMAT:
+            msg = f"{path}: these are no transforms that calibkit knows (format {content.get('format')!r})"
+            raise FrameFileError(msg)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content.get("format") != _FORMAT:
-                msg = (
-                    f"{path}: these are no transforms that calibkit knows (format {content.get('format')!r})"
-                )
-                raise FrameFileError(msg)
-            frames = tuple(
-                Transform(
-                    **{k: math.nan if v is None else v for k, v in entry.items() if k != "matrix"},
-                    matrix=np.array(
-                        [[math.nan if v is None else v for v in row] for row in entry["matrix"]], float
-                    ),
-                )
-                for entry in content["frames"]
-            )
-            return cls(
-                frames,
-                int(content["reference"]),
-                content["model"],
-                tuple(content["shape"]),
-                tuple(content["origin"]),
-            )
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            frames = tuple(_transform(entry) for entry in content["frames"])
+            reference, model = int(content["reference"]), str(content["model"])
+            (rows, columns), (y0, x0) = (map(int, content[name]) for name in ("shape", "origin"))
+            if not (-1 <= reference < len(frames) and rows > 0 and columns > 0):
+                msg = f"frame {reference} of {len(frames)} as reference, {columns} × {rows} pixels"
+                raise ValueError(msg)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             msg = f"{path}: the transforms cannot be read ({error})"
             raise FrameFileError(msg) from error
+        return cls(frames, reference, model, (rows, columns), (y0, x0))
+
+
+def _transform(entry: Mapping[str, Any]) -> Transform:
+    matrix = np.array([[math.nan if v is None else v for v in row] for row in entry["matrix"]], float)
+    if matrix.shape != (3, 3):
+        msg = f"a matrix of {matrix.shape} instead of 3 × 3"
+        raise ValueError(msg)
+    numbers = {name: math.nan if entry[name] is None else float(entry[name]) for name in ("rms", "error")}
+    return Transform(
+        name=str(entry["name"]),
+        matrix=matrix,
+        stars=int(entry["stars"]),
+        ok=bool(entry["ok"]),
+        reason=str(entry["reason"]),
+        **numbers,
+    )
 
 
 def _plain(value: Any) -> Any:

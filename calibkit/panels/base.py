@@ -119,10 +119,14 @@ class Panel(ipywidgets.VBox):
         """
         self.cancel()
         self._work = Work(self, work, done, what)
-        self.busy = True
-        self._what.value, self._bar.value = what, 0.0
-        self._busy_row.layout.display = ""
-        self._work.start()
+        try:
+            self.busy = True
+            self._what.value, self._bar.value = what, 0.0
+            self._busy_row.layout.display = ""
+            self._work.start()
+        except BaseException:  # interrupted before it began
+            self.cancel()
+            raise
 
     def cancel(self) -> None:
         """Stop the work that is running, if any."""
@@ -136,9 +140,9 @@ class Panel(ipywidgets.VBox):
 
     def _finished(self, work: Work) -> None:
         if work is self._work:
-            self._work = None
             self.busy = False
             self._busy_row.layout.display = "none"
+            self._work = None  # last: where an interrupt comes in between, the next call does it again
 
     # ---- how it is shown ------------------------------------------------------------------------------------
 

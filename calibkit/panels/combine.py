@@ -287,15 +287,15 @@ class CombinePanel(Panel):
     # ---- trying the settings --------------------------------------------------------------------------------
 
     def _changed(self, _change: object) -> None:
-        with self.errors.guard("combine"):
+        with self.errors.guard("combine") as checked:
             self._check(self.state)
-            # Low and high change together: once is enough.
-            if self._sample is not None and self._task() != self._tried:
-                self._update()
+        # Low and high change together: once is enough.
+        if checked.error is None and self._sample is not None and self._task() != self._tried:
+            self._update()
 
     def _update(self) -> None:
         """Combine the sample with the settings as they are."""
-        self._tried = self._task()
+        task, self._tried = self._task(), None  # what is interrupted, or fails, has not been tried
         with self.errors.guard("combine"):
             if self._is_full():
                 self._shown, messages = self._full[1], []
@@ -310,6 +310,7 @@ class CombinePanel(Panel):
             self._draw_frames()
             self._draw_pixel()
             self._noise_later()
+            self._tried = task
 
     def combine_whole(self) -> None:
         """Combine the whole frames, with progress, and show them."""

@@ -19,6 +19,7 @@ from calibkit.cfa.pattern import Pattern
 from calibkit.dark.current import DarkCurrent
 from calibkit.errors import FrameFileError, MismatchError, SettingError
 from calibkit.io.atomic import part_file
+from calibkit.io.json_file import read_json
 from calibkit.meta import known
 from calibkit.noise import Measurement
 from calibkit.simulate.camera import Camera
@@ -270,17 +271,8 @@ class SensorProfile:
         FrameFileError
             There is no such file, it is no sensor profile, it is damaged, or a newer version wrote it.
         """
-        try:
-            with Path(path).open("rb") as file:
-                raw = file.read(_LARGEST + 1)
-            data = json.loads(raw) if len(raw) <= _LARGEST else None
-        except OSError as error:
-            msg = f"{path}: {error.strerror}"
-            raise FrameFileError(msg) from error
-        except ValueError as error:
-            msg = f"{path} is no sensor profile: it is not JSON ({error})"
-            raise FrameFileError(msg) from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        data = read_json(path, "sensor profile", largest=_LARGEST)
+        if data.get("format") != FORMAT:
             msg = f"{path} is no sensor profile: its format is not {FORMAT!r}"
             raise FrameFileError(msg)
         version = data.get("version")

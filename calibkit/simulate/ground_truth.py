@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from calibkit.errors import FrameFileError, SettingError
+from calibkit.errors import CalibkitError, FrameFileError, SettingError
+from calibkit.io.json_file import read_json
 from calibkit.simulate.camera import Camera
 from calibkit.simulate.chain import bloom
 from calibkit.simulate.detector import Detector
@@ -23,6 +23,8 @@ from calibkit.simulate.sky import Lamp, Sky
 
 #: Beside the frames of a session: all that was simulated.
 SIDECAR = "simulation.json"
+#: No camera that is simulated has more: a damaged file must not ask for all memory.
+_MOST_PIXELS = 2**28
 #: Charge that overflows ends a few pixels sooner or later from frame to frame.
 _BLOOM_MARGIN = 4
 
@@ -211,45 +213,83 @@ def session_truth(folder: str | os.PathLike[str], file: str | os.PathLike[str] |
     ('adu', True)
     """
     folder = Path(folder)
-    settings = read_settings(folder)
-    frames = settings["frames"]
-    if file is None:
-        lights = [frame for frame in frames if settings["sets"][frame["set"]]["kind"] == "light"]
-        frame = (lights or frames)[0]
-    else:
+    name = None
+    if file is not None:
         wanted = Path(file)
         name = wanted.relative_to(folder).as_posix() if wanted.is_absolute() else wanted.as_posix()
-        matching = [frame for frame in frames if frame["file"] == name]
-        if not matching:
-            msg = f"{file}: not one of the {len(frames)} frames of the simulated session in {folder}"
-            raise FrameFileError(msg)
-        frame = matching[0]
-    detector = Detector(settings["camera"], settings["optics"], effects=settings["effects"])
-    if not np.allclose(fingerprint(detector), settings["fingerprint"], rtol=1e-3):
+    session = _read_session(folder, name)
+    detector = Detector(session.camera, session.optics, effects=session.effects)
+    found = fingerprint(detector)
+    if not (
+        np.shape(found) == session.fingerprint.shape and np.allclose(found, session.fingerprint, rtol=1e-3)
+    ):
         msg = (
             f"{folder} was written with other random numbers (numpy changed them); simulate the session again"
         )
         raise SettingError(msg)
-    group = settings["sets"][frame["set"]]
-    light = light_on(detector, group.get("scene"), filter=group["filter"], frame_index=frame["index"])
+    light = light_on(detector, session.scene, filter=session.filter, frame_index=session.index)
     return truth_of(
-        detector, light, kind=group["kind"], exposure=group["exposure"], temperature=frame["temperature"]
+        detector, light, kind=session.kind, exposure=session.exposure, temperature=session.temperature
     )
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a simulated session.
+@dataclass(frozen=True)
+class _Session:
+    """What the settings of a simulated session say of one of its frames."""
 
-    Raises
-    ------
-    FrameFileError
-        There are none, or they cannot be read.
-    """
+    camera: Camera
+    optics: Optics
+    effects: tuple[str, ...]
+    fingerprint: np.ndarray
+    scene: Sky | Lamp | None
+    filter: str
+    index: int
+    kind: str
+    exposure: float
+    temperature: float | None
+
+
+def _read_session(folder: Path, name: str | None) -> _Session:
+    """The settings of the frame *name*, or of the first light."""
     try:
-        return from_json(json.loads((folder / SIDECAR).read_text(encoding="utf-8")))
-    except (OSError, json.JSONDecodeError) as error:
+        read = read_json(folder / SIDECAR, "file of settings")
+    except FrameFileError as error:
         msg = f"{folder} holds no simulated session: {error}"
         raise FrameFileError(msg) from error
+    try:
+        settings = from_json(read)
+        frames, sets = settings["frames"], settings["sets"]
+        if name is None:
+            chosen = [frame for frame in frames if sets[frame["set"]]["kind"] == "light"] or frames
+        else:
+            chosen = [frame for frame in frames if frame["file"] == name]
+        if not chosen:
+            msg = f"{folder / (name or '')}: not one of the {len(frames)} frames of the simulated session in {folder}"
+            raise FrameFileError(msg)
+        group = sets[chosen[0]["set"]]
+        session = _Session(
+            camera=settings["camera"],
+            optics=settings["optics"],
+            effects=tuple(map(str, settings["effects"])),
+            fingerprint=np.array(settings["fingerprint"], float),
+            scene=group.get("scene"),
+            filter=str(group["filter"]),
+            index=int(chosen[0]["index"]),
+            kind=str(group["kind"]),
+            exposure=float(group["exposure"]),
+            temperature=None if (at := chosen[0]["temperature"]) is None else float(at),
+        )
+    except CalibkitError:  # from another version, or no such frame
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        msg = f"{folder / SIDECAR}: the settings of this simulated session are damaged ({error!r})"
+        raise FrameFileError(msg) from error
+    simulated = isinstance(session.camera, Camera) and isinstance(session.optics, Optics)
+    lit = session.scene is None or isinstance(session.scene, Sky | Lamp)
+    if not simulated or not lit or math.prod(session.camera.shape) > _MOST_PIXELS:
+        msg = f"{folder / SIDECAR}: the settings of this simulated session hold nothing that can be simulated"
+        raise FrameFileError(msg)
+    return session
 
 
 def fingerprint(detector: Detector) -> list[float]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from calibkit import __version__
-from calibkit.errors import OutputError, SettingError
+from calibkit.errors import FrameFileError, OutputError, SettingError
+from calibkit.io.json_file import read_json
 from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
 from calibkit.simulate.camera import Camera
@@ -208,11 +209,11 @@ def is_written(
     scenes = [_scene(group, sky, lamp) for group in frames]
     wanted = session_settings(Detector(camera, optics), frames, scenes, seed)
     try:
-        found = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(folder / SIDECAR, "file of settings")
+        same = all(found.get(key) == value for key, value in wanted.items())
+        return same and all((folder / frame["file"]).is_file() for frame in found["frames"])
+    except (FrameFileError, KeyError, TypeError):
         return False
-    same = isinstance(found, dict) and all(found.get(key) == value for key, value in wanted.items())
-    return same and all((folder / frame["file"]).is_file() for frame in found["frames"])
 
 
 def is_free(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import json
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from pathlib import Path
 from tests.fuzz.mutations import mutate
 from tests.fuzz.seeds import make_seeds
 from tests.fuzz.target import LONGEST
+from tests.fuzz.trees import make_tree
+
+#: Share of the cases that are whole folders.
+TREES = 0.06
+#: Mutations after which a file may well hold other pixels; one that is cut off or goes on after its end may not.
+_CHANGING = "flip|drop|repeat|zero|spoil|swap|truncate.*lengthen"
 
 
 @dataclass(frozen=True)
@@ -53,23 +60,27 @@ class Reader:
         lines.put("")
 
     def read(self, path: Path) -> list[str]:
-        """What went wrong with *path*."""
+        """What went wrong with *path*, a file or a folder; `pixels` is then a digest of what was read."""
+        self.pixels: str | None = None
         self._process.stdin.write(f"{path}\n")
         self._process.stdin.flush()
         try:
-            line = self._lines.get(timeout=LONGEST + (40 if self._fresh else 0))
+            line = self._lines.get(timeout=LONGEST + 40 * (self._fresh + path.is_dir()))
         except queue.Empty:
             self.close()
             self._start()
             return [f"hangs: no answer in {LONGEST} s"]
         if not line:
-            text = self._process.stderr.read()[-2000:]
+            text = self._process.stderr.read()
+            text = text[max(0, text.find("Fatal Python error")) :][:2000]
             code = self._process.wait()
             self.close()
             self._start()
             return [f"the process died, code {code}: {text}"]
         self._answered = self._process
-        return json.loads(line)["wrong"]
+        answer = json.loads(line)
+        self.pixels = answer["pixels"]
+        return answer["wrong"]
 
     @property
     def _fresh(self) -> bool:
@@ -85,24 +96,39 @@ class Reader:
 
 
 def run(cases: int, seed: int, *, real: Path | None = None, keep: Path | None = None) -> list[Failure]:
-    """Read *cases* spoilt files; the failures, whose files are kept in the folder *keep*."""
+    """Read *cases* spoilt files and folders; the failures, whose files are kept in the folder *keep*."""
     failures = []
     with tempfile.TemporaryDirectory(prefix="calibkit-fuzz-") as name:
         seeds = make_seeds(Path(name) / "seeds", real)
+        whole: dict[Path, str | None] = {}
         reader = Reader()
         try:
             for case in range(cases):
                 rng = random.Random(f"{seed}-{case}")
-                origin = rng.choice(seeds)
                 folder = Path(name) / "case"
-                folder.mkdir()
-                path = folder / origin.name
-                how = mutate(origin, rng, path)
-                wrong = reader.read(path)
+                if rng.random() < TREES:
+                    path = folder / "night"
+                    path.mkdir(parents=True)
+                    how = make_tree(seeds, rng, path)
+                    wrong = reader.read(path)
+                else:
+                    origin = rng.choice(seeds)
+                    folder.mkdir()
+                    path = folder / origin.name
+                    how = mutate(origin, rng, path)
+                    wrong = reader.read(path)
+                    if reader.pixels and not re.search(_CHANGING, how):
+                        if origin not in whole:
+                            found = reader.pixels
+                            assert reader.read(origin) == []
+                            whole[origin], reader.pixels = reader.pixels, found
+                        if reader.pixels != whole[origin]:
+                            wrong.append("other pixels than the whole file has, and no word of it")
                 failures += [Failure(case, how, what) for what in wrong]
                 if wrong and keep is not None:
                     keep.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(path, keep / f"{case}-{origin.name}")
+                    copy = shutil.copytree if path.is_dir() else shutil.copy
+                    copy(path, keep / f"{case}-{path.name}", **({"symlinks": True} if path.is_dir() else {}))
                 shutil.rmtree(folder)
         finally:
             reader.close()

@@ -12,6 +12,10 @@ from PIL import Image
 
 import calibkit
 from calibkit import Camera, DefectMap, simulate_frame, simulate_stack
+from calibkit.align.transforms import Transform, Transforms
+from calibkit.simulate import FrameSet, write_session
+from calibkit.simulate.ground_truth import SIDECAR
+from tests.dng_files import coloured, dng, noise
 
 #: Real files above this size are left out: mutating them takes longer than it teaches.
 _LARGEST = 4_000_000
@@ -47,6 +51,11 @@ def make_seeds(folder: Path, real: Path | None = None) -> list[Path]:
     Image.fromarray(data).save(folder / "picture.tif")
     Image.fromarray((data >> 8).astype(np.uint8)).save(folder / "picture.png")
     made += [packed, folder / "picture.tif", folder / "picture.png"]
+    made += [
+        dng(folder / "bayer.dng", noise(), active=(4, 6, 60, 90), black=(60, 61, 62, 63)),
+        coloured(folder / "colours.dng", matrix=True),
+        dng(folder / "mono.dng", noise(), pattern=""),
+    ]
     stack = simulate_stack(Camera(shape=(24, 36), pattern="RGGB"), 3, kind="bias")
     master = calibkit.master_bias(stack)
     made.append(calibkit.save(master, folder / "master.fits", overwrite=True))
@@ -65,6 +74,16 @@ def make_seeds(folder: Path, real: Path | None = None) -> list[Path]:
     recipe = folder / "recipe.yaml"
     calibkit.write_recipe(calibkit.Recipe(), recipe)
     made.append(recipe)
+    turned = Transform("light.fits", np.eye(3), rms=0.1, error=0.02, stars=9, ok=True)
+    lost = Transform(
+        "cloud.fits", np.full((3, 3), np.nan), rms=np.nan, error=np.nan, stars=0, ok=False, reason="no stars"
+    )
+    made.append(
+        Transforms((turned, lost), 0, "similarity", (24, 36), (0, 0)).save(folder / "transforms.json")
+    )
+    made.append(
+        write_session(folder / "night", Camera(shape=(24, 36)), [FrameSet(kind="bias", count=2)]) / SIDECAR
+    )
     if real is not None:
         for path in sorted(real.rglob("*")):
             if path.is_file() and path.stat().st_size <= _LARGEST and path.suffix.lower() != ".md":

@@ -11,7 +11,7 @@ from tests.fuzz.run import Reader, run
 
 
 def test_spoilt_files_are_refused_clearly() -> None:
-    failures = run(400, seed=1)
+    failures = run(500, seed=1)
     assert not failures, "\n\n".join(map(str, failures))
 
 

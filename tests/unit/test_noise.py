@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from calibkit import CalibkitError, MismatchError, SettingError, calibrate, master_bias
-from calibkit.noise import measure_gain, measure_read_noise
+from calibkit.noise import Measurement, measure_gain, measure_read_noise
 
 SIZE = (150, 194)  # no whole number of tiles
 CHANNELS = ("R", "G1", "G2", "B")
@@ -67,6 +67,13 @@ def test_gain_makes_electrons() -> None:
     assert electrons.unit == "electron"
     for name in CHANNELS:
         assert electrons[name] == pytest.approx(adu[name] * gain[name])
+        assert electrons.errors[name] == pytest.approx(adu.errors[name] * gain[name])
+
+
+def test_error_of_the_mean_over_channels() -> None:
+    found = Measurement({"R": 1.0, "G": 2.0, "B": 6.0}, {"R": 0.3, "G": 0.4, "B": 1.2}, "adu", 1)
+    assert found.value == pytest.approx(3.0)
+    assert found.error == pytest.approx(1.3 / 3)  # 0.3² + 0.4² + 1.2² = 1.3²
 
 
 def test_cosmic_rays_and_changing_levels_do_not_count() -> None:
@@ -113,6 +120,31 @@ class TestGain:
             assert abs(found[name] - value) < 4 * found.errors[name]
             assert found.errors[name] < 0.02 * value
 
+    @pytest.mark.parametrize(("gain", "read_noise"), [(2.0, 10.0), (40.0, 0.3)])
+    def test_dim_flats_of_which_most_noise_is_of_reading(self, gain: float, read_noise: float) -> None:
+        rng = np.random.default_rng(11)
+        lamp = np.array([130.0, 200.0, 200.0, 130.0, 500.0])[:, None, None]
+        flats = 50 + rng.poisson(lamp, (5, *SIZE)) / gain + rng.normal(0, read_noise, (5, *SIZE))
+        biases = 50 + rng.normal(0, read_noise, (8, *SIZE))
+        found = measure_gain(stack(flats), stack(biases))
+        assert found.samples == 2
+        assert found.value == pytest.approx(gain, rel=0.06)
+        assert abs(found.value - gain) < 4 * found.error
+        two = measure_gain(stack(flats[:2]), stack(biases))
+        assert two.samples == 1
+        assert two.error == pytest.approx(found.error * np.sqrt(2), rel=0.3)
+
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_tiles_where_saturation_begins_tell_no_gain(self, axis: int) -> None:
+        rng = np.random.default_rng(12)
+        level = np.linspace(2000, 16_000, SIZE[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+        flats = np.minimum(100 + rng.poisson(np.broadcast_to(level, (6, *SIZE))) / 2.0, 5000.0)
+        biases = stack(rng.normal(100, 3, (4, *SIZE)))
+        told = measure_gain(stack(flats).assign_attrs(saturation=5000.0), biases)
+        assert abs(told.value - 2.0) < 4 * told.error
+        assert told.value == pytest.approx(2.0, rel=0.02)
+        assert measure_gain(stack(flats), biases).value > 2.3  # what the clipped tiles would have added
+
     def test_saturated_samples_are_left_out(self) -> None:
         rng = np.random.default_rng(8)
         electrons = np.where(np.arange(SIZE[1]) < 100, 8000, 40_000)
@@ -141,5 +173,10 @@ class TestGain:
             measure_gain(biases[:1], biases)
         with pytest.raises(MismatchError, match="biases measure"):
             measure_gain(biases[:, 2:], biases)
+        with pytest.raises(MismatchError, match="2 frames at least are needed"):
+            measure_read_noise(biases[0])
+        other = stack(rng.normal(100, 3, (4, *SIZE))).assign_attrs(camera="B")
+        with pytest.raises(MismatchError, match="camera"):
+            measure_gain(biases.assign_attrs(camera="A"), other)
         with pytest.raises(SettingError, match="gain=0"):
             measure_read_noise(biases, gain=0)

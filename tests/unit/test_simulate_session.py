@@ -16,7 +16,7 @@ from astropy.io import fits
 import calibkit
 from calibkit import io
 from calibkit.cfa import Pattern
-from calibkit.errors import Cancelled, FrameFileError, OutputError, SettingError
+from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputError, SettingError
 from calibkit.simulate import (
     X_TRANS,
     Camera,
@@ -121,8 +121,26 @@ def test_truth_of_what_is_not_there(night: Path, tmp_path: Path) -> None:
         session_truth(night, "lights/other.fits")
     with pytest.raises(FrameFileError, match="no simulated session"):
         session_truth(tmp_path)
-    (tmp_path / "simulation.json").write_text("{")
-    with pytest.raises(FrameFileError, match="no simulated session"):
+    for data in (b"{", b"\xff\xfe\xfa", b"[" * 100_000):
+        (tmp_path / "simulation.json").write_bytes(data)
+        with pytest.raises(FrameFileError, match="no simulated session"):
+            session_truth(tmp_path)
+
+
+@pytest.mark.parametrize("gone", ["camera", "sets", "frames", "fingerprint", "optics"])
+@pytest.mark.parametrize("left", [None, "x", [], 3])
+def test_settings_that_are_damaged_are_refused(night: Path, tmp_path: Path, gone: str, left: object) -> None:
+    settings = json.loads((night / "simulation.json").read_text(encoding="utf-8"))
+    (tmp_path / "simulation.json").write_text(json.dumps(settings | {gone: left}), encoding="utf-8")
+    with pytest.raises(CalibkitError):
+        session_truth(tmp_path)
+
+
+def test_a_camera_of_a_thousand_million_pixels_takes_no_memory(night: Path, tmp_path: Path) -> None:
+    settings = json.loads((night / "simulation.json").read_text(encoding="utf-8"))
+    settings["camera"]["shape"] = [32_000, 32_000]
+    (tmp_path / "simulation.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(FrameFileError, match="nothing that can be simulated"):
         session_truth(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from calibkit.cli import main
 from calibkit.errors import MismatchError, SettingError
 from calibkit.io.source import told_pattern
 from calibkit.simulate import X_TRANS, Camera, FrameSet, Lamp, Sky, write_session
+from tests.dng_files import coloured
 
 CAMERA = Camera(shape=(64, 96), offset=200.0, hot_fraction=0.01)
 NIGHT = [("flat", 4, 1.0), ("flat dark", 4, 1.0), ("dark", 4, 30.0), ("light", 2, 30.0)]
@@ -26,13 +26,6 @@ def converted(folder: Path) -> Path:
         for kind, count, exposure in NIGHT
     ]
     return write_session(folder, CAMERA, sets, sky=Sky(background=60.0), lamp=Lamp(rate=20_000))
-
-
-def raw_with(path: Path, **options: object) -> Path:
-    spec = importlib.util.spec_from_file_location("dngs", Path(__file__).with_name("test_io_raw.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.coloured(path, matrix=True, **options)
 
 
 def test_filters_that_were_removed(tmp_path: Path) -> None:
@@ -68,7 +61,7 @@ def test_frames_are_compared_by_what_is_told(tmp_path: Path) -> None:
 
 
 def test_camera_raw_keeps_what_still_holds(tmp_path: Path) -> None:
-    path = raw_with(tmp_path / "a.dng", active=(4, 6, 60, 90))
+    path = coloured(tmp_path / "a.dng", matrix=True, active=(4, 6, 60, 90))
     stated = calibkit.open_stack(path)
     assert stated.attrs["black"] == {"R": 64, "G1": 64, "G2": 64, "B": 64}
     bare = calibkit.open_stack(path, cfa="")
@@ -84,7 +77,7 @@ def test_camera_raw_keeps_what_still_holds(tmp_path: Path) -> None:
 
 
 def test_black_levels_that_differ_inside_a_new_channel_are_not_stated(tmp_path: Path) -> None:
-    path = raw_with(tmp_path / "a.dng", black=(60, 61, 62, 63))
+    path = coloured(tmp_path / "a.dng", matrix=True, black=(60, 61, 62, 63))
     info = calibkit.io.open_frame(path).complete_info()
     assert info.black == {"R": 60, "G1": 61, "G2": 62, "B": 63}
     assert told_pattern(info, "BGGR").black == {"B": 60, "G2": 61, "G1": 62, "R": 63}
