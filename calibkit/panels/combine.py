@@ -45,8 +45,6 @@ _LIMIT_NAMES = {
     "gesd": ("outliers at most (part)", "significance"),
 }
 _USUAL_NAMES = ("low (σ)", "high (σ)")
-#: Weights as one reads them.
-_WEIGHTS = [("none", None), ("exposure", "exposure"), ("noise", "noise")]
 #: Settings that change what `combine` does.
 _WORK = ("method", "reject", "low", "high", "frames", "normalise", "weights")
 
@@ -195,7 +193,7 @@ class CombinePanel(Panel):
             self._both,
             self._frame_count,
             choice(state, errors, "normalise", "normalise"),
-            choice(state, errors, "weights", "weights", among=_WEIGHTS),
+            choice(state, errors, "weights", "weights"),
             choice(state, errors, "shown", "picture"),
             self._full_button,
         )

@@ -88,13 +88,22 @@ const THEMED = [
   [/^ColorBar$/, { title_text_color: "text", major_label_text_color: "text", background_fill_color: "none" }],
 ];
 
+/** The colour that is seen behind an element; undefined while it is not on the page. */
+function behind(element) {
+  for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
+    const colour = getComputedStyle(each).backgroundColor;
+    if (/^rgb/.test(colour) && !/, 0\)$/.test(colour)) return colour; // and not transparent
+  }
+  return undefined;
+}
+
 function themeOf(element) {
   const style = getComputedStyle(element);
   const value = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   return {
     text: value("--jp-ui-font-color1", "#212121"),
     line: value("--jp-border-color1", "#bdbdbd"),
-    page: value("--jp-layout-color0", "#ffffff"),
+    page: behind(element) ?? value("--jp-layout-color0", "#ffffff"),
     ground: value("--jp-layout-color1", "#ffffff"),
     none: null,
   };

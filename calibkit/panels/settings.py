@@ -42,11 +42,19 @@ def choice(
 ) -> ipywidgets.Widget:
     """A drop-down list of the values that the setting may have; *among*: these, or pairs of a text and a value."""
     options = list(state.traits()[name].values) if among is None else among
-    texts = [str(option[0] if isinstance(option, tuple) else option) for option in options]
-    width = f"{max(12, len(label) + max(map(len, texts))) * 0.62 + 5:.0f}em"
+    pairs = [
+        each if isinstance(each, tuple) else ("none" if each is None else str(each), each) for each in options
+    ]
+    width = f"{max(12, len(label) + max(len(text) for text, _ in pairs)) * 0.62 + 5:.0f}em"
+    made = ipywidgets.Dropdown(description=label, tooltip=tip, style=_STYLE, layout={"width": width})
+    if not state.traits()[name].allow_none:
+        made.options = pairs
+        return _tied(made, state, errors, name)
+    # To a list None means that nothing is chosen, and it would show nothing.
+    made.options = [(text, "" if value is None else value) for text, value in pairs]
     return _tied(
-        ipywidgets.Dropdown(options=options, description=label, tooltip=tip, style=_STYLE, layout={"width": width}),
-        state, errors, name,
+        made, state, errors, name, shown=lambda value: "" if value is None else value,
+        taken=lambda value: None if value == "" else value,
     )  # fmt: skip
 
 

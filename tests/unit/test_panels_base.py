@@ -12,8 +12,10 @@ import traitlets
 
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel
+from calibkit.panels.errors import ErrorArea
+from calibkit.panels.settings import choice
 from calibkit.progress import Progress
-from calibkit.state import State
+from calibkit.state import CombineState, State
 
 
 class Doubling(State):
@@ -139,3 +141,17 @@ def test_close_stops_work_and_may_be_repeated() -> None:
     panel.close()
     panel.close()
     panel.state.number = 9
+
+
+def test_a_list_shows_a_setting_that_is_none() -> None:
+    state = CombineState()
+    made = choice(state, ErrorArea(), "weights", "weights")
+    assert (made.label, made.index) == ("none", 0)  # with the index None the page would show an empty line
+    made.index = 1
+    assert state.weights == "exposure"
+    state.weights = None
+    assert (made.label, made.index) == ("none", 0)
+    made.index = 2
+    made.index = 0
+    assert state.weights is None
+    assert state.settings() == {}
