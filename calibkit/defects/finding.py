@@ -29,7 +29,7 @@ _ROWS = 256
 #: Fewer frames than this do not tell an unstable pixel.
 _UNSTABLE_FRAMES = 7
 #: The limit lies below what is asked for by so many times the noise of what is measured.
-MARGIN = 1.2
+MARGIN = 1.15
 #: A pixel of a flat stands out by this many sigma, as the spread of the pixels' response goes.
 _FLAT_SIGMA = 8.0
 
@@ -60,7 +60,7 @@ def find_defects(
         stays hot without a dark.
     sigma : float
         Hot are pixels whose dark lies truly so many sigma above its surroundings of the same channel: what is
-        measured may be less by 1.2 times the noise of the master, see Notes.
+        measured may be less by 1.15 times the noise of the master, see Notes.
     cold_sigma : float
         A pixel is cold that lies so many sigma below it, in dark or bias.
     rate : float, optional
@@ -92,12 +92,13 @@ def find_defects(
     Notes
     -----
     Sigma is that of good pixels: measured in tiles of some 64 pixels, per channel, as the standard deviation of
-    what lies within 4 sigma of the mean, so that neither hot pixels nor glow raise it. It holds the spread of the
+    what lies within 4 sigma of the mean, or where the level rises within a tile, of the pixels' differences from those
+    beside them, so that neither hot pixels nor glow raise it. It holds the spread of the
     pixels' dark current and the noise of the master. The reference of a pixel is the smooth level between tiles, or
     where they differ the median of up to 48 neighbours of its channel, which is what Siril's cosmetic correction
-    compares with [1]_. The limit for a measured excess is *sigma* less 1.2 times the share of the master's noise in
-    it, so that of the pixels at *sigma* itself nine of ten are found, and of all above it nearly all. Where sigma is
-    noise alone, 7 of 100 000 good pixels are taken for hot at the default.
+    compares with [1]_. The limit for a measured excess is *sigma* less 1.15 times the share of the master's noise in
+    it, so that of the pixels at *sigma* itself seven of eight are found, and of all above it nearly all. Where sigma is
+    noise alone, 6 of 100 000 good pixels are taken for hot at the default.
 
     Hot is not the same as lost: a dark takes a warm pixel's charge away and leaves its photon noise. Dark current has a
     long tail, so that 5 sigma may be many pixels: 2.2 % of a KAF-1001E at −5 °C (σ = 5 ADU), the same ones at all
@@ -180,7 +181,7 @@ def _in_dark(
     around = measure_surroundings(dark)
     scatter = measure_surroundings(dark, variable="variance") if "variance" in dark else None
     stands = standing_out(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
-    limit = limit_of(scatter, around, sigma)
+    limit, share = limit_of(scatter, around, sigma), noise_share(scatter, around)
     values = np.empty(stands.shape, fl.FLAG_DTYPE)
 
     def judge(y0: int) -> None:
@@ -189,7 +190,8 @@ def _in_dark(
             "n_kept" in dark
         ):  # a mean of fewer frames is noisier, and where frames were rejected it is often off
             kept = np.asarray(dark["n_kept"].data[here], np.float32) / dark.attrs.get("n_frames", 1)
-            stands[here] *= np.sqrt(np.minimum(kept, 1))
+            lost = 1 / np.clip(kept, 1e-3, 1) - 1
+            stands[here] /= np.sqrt(1 + np.float32(share**2) * lost)
         found = (stands[here] > limit) * np.uint16(fl.HOT) | (stands[here] < -cold_sigma) * np.uint16(fl.COLD)
         if "flags" in dark:
             saturated = (np.asarray(dark["flags"].data[here]) & fl.SATURATED) != 0
@@ -205,9 +207,15 @@ def _in_dark(
 
 def limit_of(scatter: Surroundings | None, around: Surroundings, sigma: float) -> float:
     """Measured excess, in sigma, above which the true one is *sigma* in most cases."""
-    noise = np.array(np.nan) if scatter is None else scatter.level
-    share = float(np.median(np.sqrt(np.maximum(noise, 0)) / around.sigma))
-    return max(sigma - MARGIN * (min(share, 1.0) if share > 0 else 1.0), 0.5 * sigma)
+    return max(sigma - MARGIN * noise_share(scatter, around), 0.5 * sigma)
+
+
+def noise_share(scatter: Surroundings | None, around: Surroundings) -> float:
+    """The master's noise over sigma; 1 where it is not known."""
+    if scatter is None:
+        return 1.0
+    share = float(np.median(np.sqrt(np.maximum(scatter.level, 0)) / around.sigma))
+    return min(share, 1.0) if share > 0 else 1.0
 
 
 def _bad_lines(stands: np.ndarray, line_sigma: float) -> np.ndarray:
@@ -259,7 +267,7 @@ def _unstable(
 
 
 def _in_flat(flat: xr.Dataset, response: float) -> DefectMap:
-    around = measure_surroundings(flat)
+    around = measure_surroundings(flat, shadows=True)
     stands = standing_out(flat, around, least=_FLAT_SIGMA)
     values = np.zeros(stands.shape, fl.FLAG_DTYPE)
 

@@ -20,6 +20,8 @@ TILE = 64
 #: Rings of neighbours whose median a pixel is compared with.
 _REACHES = (1, 2, 3)
 _CLIP = 4.0
+#: From this share of a tile's variance on, the slope of its level is taken out of it.
+_STEEP = 0.04
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,15 @@ class Surroundings:
     tile: tuple[int, int]
 
 
-def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surroundings:
-    """Clipped mean and standard deviation of *variable* in tiles, each channel by itself."""
-    from calibkit.kernels.defects import tile_statistics
+def measure_surroundings(
+    frame: xr.Dataset, *, variable: str = "signal", shadows: bool = False
+) -> Surroundings:
+    """Clipped mean and standard deviation of *variable* in tiles, each channel by itself.
+
+    Where the level rises within a tile, as in the glow of an amplifier, the rise is no part of the deviation, unless
+    the frame has *shadows*: the rim of one, in a flat, is no row of defects.
+    """
+    from calibkit.kernels.defects import tile_roughness, tile_statistics
 
     check_size(frame, "surroundings of a pixel")
     cell, channels = channel_index(frame)
@@ -52,6 +60,13 @@ def measure_surroundings(frame: xr.Dataset, *, variable: str = "signal") -> Surr
         tile_statistics(band, cell, columns, tile[1], _CLIP, level[:, i], sigma[:, i])
 
     in_threads(measure, range(rows.size))
+    steep = np.zeros(level.shape, bool) if shadows else _steep(level, sigma)
+
+    def flatten(i: int) -> None:
+        band = np.ascontiguousarray(data[rows[i] : rows[i] + tile[0]], np.float32)
+        tile_roughness(band, cell, columns, tile[1], _CLIP, steep[:, i], sigma[:, i])
+
+    in_threads(flatten, np.flatnonzero(steep.any(axis=(0, 2))).tolist())
     for c in range(len(channels)):
         level[c], sigma[c] = _filled(level[c]), _filled(sigma[c])
         # Noise varies slowly; a median over tiles takes the scatter out of its estimate.
@@ -121,6 +136,18 @@ def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np
 
     in_threads(compare, range(0, height, step))
     return out
+
+
+def _steep(level: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Tiles whose level differs so much from a neighbour's that its rise is a good part of their variance."""
+    rise = np.zeros_like(level)
+    for axis in (1, 2):
+        step = np.nan_to_num(np.diff(level, axis=axis)) ** 2
+        ends = [(0, 0)] * 3
+        before, after = ends.copy(), ends.copy()
+        before[axis], after[axis] = (1, 0), (0, 1)
+        rise += np.maximum(np.pad(step, before), np.pad(step, after))
+    return rise / 12 > _STEEP * sigma**2
 
 
 def _starts(size: int, tile: int, period: int) -> np.ndarray:

@@ -15,6 +15,38 @@ _ENOUGH = 200
 
 
 @kernel
+def _clipped(values, n, apart, clip):
+    """Mean and standard deviation of the first *n* values, of those within *clip* sigma; *apart* is working space."""
+    # The clipping starts from a part of the values: it ends at the same, or next to it.
+    step = max(1, n // _ENOUGH)
+    centre = np.median(values[:n:step])
+    for k in range(n):
+        apart[k] = abs(values[k] - centre)
+    spread = 1.4826 * np.median(apart[:n:step])
+    if spread == 0.0:  # more than half are equal, as in coarse whole numbers
+        total = 0.0
+        for k in range(n):
+            total += apart[k]
+        spread = 1.2533 * total / n  # what it is of normal values' mean deviation
+    for _ in range(5):
+        count = 0
+        total = squares = 0.0
+        for k in range(n):
+            d = values[k] - centre
+            if abs(d) <= clip * spread:
+                count += 1
+                total += d
+                squares += d * d
+        before = spread
+        shift = total / count
+        spread = math.sqrt(max(squares / count - shift * shift, 0.0))
+        centre += shift
+        if abs(before - spread) <= 1e-3 * spread:
+            break
+    return centre, spread
+
+
+@kernel
 def tile_statistics(band, cell, columns, width, clip, mean, sigma):
     """Mean and standard deviation of each channel in the tiles of *band*, of what lies within *clip* sigma.
 
@@ -42,35 +74,37 @@ def tile_statistics(band, cell, columns, width, clip, mean, sigma):
                             values[n] = band[i, j]
                             n += 1
             mean[c, t] = sigma[c, t] = math.nan
-            if n < 4:
+            if n >= 4:
+                mean[c, t], sigma[c, t] = _clipped(values, n, apart, clip)
+
+
+@kernel
+def tile_roughness(band, cell, columns, width, clip, wanted, sigma):
+    """Standard deviation in the *wanted* tiles without the slope of the level, where that makes *sigma* smaller.
+
+    It is that of every pixel's difference from the mean of the two beside it on a diagonal, a cell away, to which
+    even steep glow adds next to nothing. Parameters as for `tile_statistics`; *wanted* is boolean (channel, tile).
+    """
+    py, px = cell.shape
+    values = np.empty(band.shape[0] * width, np.float64)
+    apart = np.empty(values.size, np.float64)
+    for t in range(columns.size):
+        for c in range(sigma.shape[0]):
+            if not wanted[c, t]:
                 continue
-            # The clipping starts from a part of the values: it ends at the same, or next to it.
-            step = max(1, n // _ENOUGH)
-            centre = np.median(values[:n:step])
-            for k in range(n):
-                apart[k] = abs(values[k] - centre)
-            spread = 1.4826 * np.median(apart[:n:step])
-            if spread == 0.0:  # more than half are equal, as in coarse whole numbers
-                total = 0.0
-                for k in range(n):
-                    total += apart[k]
-                spread = 1.2533 * total / n  # what it is of normal values' mean deviation
-            for _ in range(5):
-                count = 0
-                total = squares = 0.0
-                for k in range(n):
-                    d = values[k] - centre
-                    if abs(d) <= clip * spread:
-                        count += 1
-                        total += d
-                        squares += d * d
-                before = spread
-                shift = total / count
-                spread = math.sqrt(max(squares / count - shift * shift, 0.0))
-                centre += shift
-                if abs(before - spread) <= 1e-3 * spread:
-                    break
-            mean[c, t], sigma[c, t] = centre, spread
+            n = 0
+            for i in range(py, band.shape[0] - py):
+                for b in range(px):
+                    if cell[i % py, b] != c:
+                        continue
+                    for j in range(columns[t] + px + b, columns[t] + width - px, px):
+                        value = band[i, j] - 0.5 * (band[i - py, j - px] + band[i + py, j + px])
+                        if math.isfinite(value):
+                            values[n] = value
+                            n += 1
+            if n >= 4:
+                _, rough = _clipped(values, n, apart, clip)
+                sigma[c, t] = min(sigma[c, t], rough / math.sqrt(1.5))
 
 
 @kernel

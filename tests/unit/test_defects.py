@@ -42,7 +42,7 @@ class TestHot:
     def test_found_and_false(self, cfa: str) -> None:
         """Hot pixels from 5 sigma on over four decades, on a sensor with glow and channels of different levels.
 
-        The master's noise is the whole of sigma here, the hardest case; nine of ten at 5 sigma itself are found.
+        The master's noise is the whole of sigma here, the hardest case; seven of eight at 5 sigma itself are found.
         """
         shape, excess, found = (700, 900), [], []
         y, x = np.indices(shape)
