@@ -13,6 +13,7 @@ from calibkit import flags as fl
 from calibkit.defects.defect_map import POINT, DefectMap
 from calibkit.errors import FrameFileError, MismatchError, OutputError
 from calibkit.io.damage import fits_damage
+from calibkit.io.tiles import check_tiles
 
 #: FITS keyword → attribute, for what tells the sensor.
 _CARDS = {"INSTRUME": "camera", "CFA": "cfa", "ROWORDER": "roworder"}
@@ -54,8 +55,10 @@ def read_mask(path: str | os.PathLike[str], *, like: xr.DataArray | xr.Dataset |
     from astropy.io import fits
 
     path = Path(path)
-    with fits_damage(path, "cannot be read as a defect mask"), fits.open(path, memmap=False) as hdus:
-        return _map_in(path, hdus, like)
+    with fits_damage(path, "cannot be read as a defect mask"):
+        check_tiles(path)
+        with fits.open(path, memmap=False) as hdus:
+            return _map_in(path, hdus, like)
 
 
 def _map_in(path: Path, hdus: Any, like: xr.DataArray | xr.Dataset | None) -> DefectMap:

@@ -13,6 +13,7 @@ from calibkit.io.damage import fits_damage
 from calibkit.io.inflate import InflateStream, StreamPool
 from calibkit.io.layout import cut_off, read_layout
 from calibkit.io.source import FrameInfo, check_rows, fill
+from calibkit.io.tiles import check_tiles
 
 _pool = StreamPool()
 
@@ -23,10 +24,11 @@ class FitsSource:
     def __init__(self, path: Path, *, gzipped: bool) -> None:
         self._layout, self.info = read_layout(path, gzipped=gzipped)
         self._checked = self._layout.dtype.kind != "f"
+        self._tiles_checked = False
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_layout": self._layout, "info": self.info, "_checked": self._checked}
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
@@ -122,9 +124,12 @@ class FitsSource:
         with (
             fits_damage(layout.path, "the compressed image is damaged or cut off"),
             self._lock,
-            fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus,
         ):
-            rows = np.asarray(hdus[layout.hdu].section[y0:y1])
+            if not self._tiles_checked:
+                check_tiles(layout.path, layout.hdu)
+                self._tiles_checked = True
+            with fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus:
+                rows = np.asarray(hdus[layout.hdu].section[y0:y1])
         if rows.shape != (y1 - y0, layout.shape[1]):
             found = " × ".join(map(str, rows.shape))
             msg = f"{layout.path}: the compressed image is damaged: {found} pixels instead of {y1 - y0} × {layout.shape[1]}"

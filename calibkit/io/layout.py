@@ -40,6 +40,10 @@ _STRUCTURE = (
 COPY_AGAIN = "Copy it again from where it came from."
 
 
+#: No place in a file lies beyond.
+_MOST_BYTES = 2**62
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where an image lies in a file and how its numbers are stored."""
@@ -204,7 +208,11 @@ def _data_size(path: Path, header: Header) -> int:
     if not all(isinstance(value, int) for value in (bits, groups, extra)):
         msg = f"{path}: BITPIX, GCOUNT or PCOUNT in the FITS header is not a whole number"
         raise FrameFileError(msg)
-    return abs(bits) // 8 * groups * (extra + math.prod(axes))
+    size = abs(bits) // 8 * groups * (extra + math.prod(axes))
+    if not 0 <= size < _MOST_BYTES:
+        msg = f"{path}: the FITS header promises {size} bytes of data, which no file has; it is damaged"
+        raise FrameFileError(msg)
+    return size
 
 
 def _layout(

@@ -348,3 +348,19 @@ def test_gzip_of_something_else(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"hello " * 1000))
     with pytest.raises(FrameFileError, match="there is no FITS file in it"):
         io.open_frame(path)
+
+
+@pytest.mark.parametrize(
+    "cards", [{"GCOUNT": 2**63}, {"PCOUNT": -(10**9)}, {"NAXIS1": 10**10, "NAXIS2": 10**10}]
+)
+def test_an_extension_that_promises_more_than_any_file_has(tmp_path: Path, cards: dict[str, int]) -> None:
+    path = tmp_path / "table.fits"
+    table = fits.BinTableHDU.from_columns([fits.Column("A", "J", array=np.arange(3))])
+    fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(pixels("u2"))]).writeto(path)
+    data = path.read_bytes()
+    for name, value in cards.items():
+        place = data.index(f"{name:8}=".encode(), 2880)
+        data = data[:place] + f"{name:8}= {value:>20}".ljust(80).encode() + data[place + 80 :]
+    path.write_bytes(data)
+    with pytest.raises(FrameFileError, match=r"table\.fits: the FITS header promises -?\d+ bytes"):
+        io.open_frame(path)
