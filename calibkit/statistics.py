@@ -141,17 +141,16 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
 def _by_channel(
     values: np.ndarray, variance: np.ndarray, cell: np.ndarray, channels: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
-    """(channel, (pixels, their variances, differences of neighbours)) of one strip."""
-    height, width = values.shape
-    index = np.tile(cell, (-(-height // cell.shape[0]), -(-width // cell.shape[1])))[:height, :width]
-    step = cell.shape[1]
-    difference = values[:, step:] - values[:, :-step]
-    left = index[:, :-step] if width > step else index[:, :0]
-    for number, name in enumerate(channels):
-        here = (index == number) & np.isfinite(values)
-        pairs = (left == number) & np.isfinite(difference) if width > step else np.zeros(left.shape, bool)
-        differences = difference[pairs] if width > step else np.empty(0)
-        yield name, (values[here], variance[here], differences)
+    """(channel, (pixels, their variances, differences of neighbours)) of one strip, one of each site of the pattern."""
+    py, px = cell.shape
+    for dy, dx in np.ndindex(py, px):
+        own = values[dy::py, dx::px]
+        difference = own[:, 1:] - own[:, :-1]
+        here = np.isfinite(own)
+        yield (
+            channels[cell[dy, dx]],
+            (own[here], variance[dy::py, dx::px][here], difference[np.isfinite(difference)]),
+        )
 
 
 def _noise(arrays: list[np.ndarray]) -> Noise:

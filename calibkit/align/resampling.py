@@ -278,17 +278,18 @@ def _rows_needed(maps: dict, grid: Grid, first: int, last: int) -> tuple[int, in
 
 @lru_cache(maxsize=4)
 def _coefficients(interpolation: str) -> np.ndarray:
-    """Weights of six samples as polynomials of the fraction of a pixel, float32 of shape (sample, power).
+    """Weights of the first three of six samples as polynomials of a fraction of a pixel less ½, float32 (sample, power).
 
-    Those of the window of Lanczos are fitted, to 2e-5; they add up to 1 for every fraction.
+    First the even powers 0 to 8, then the odd ones 1 to 7; those of the last three samples are the mirror image. Those of
+    the window of Lanczos are fitted, to 2e-5; they add up to 1 for every fraction.
     """
     # Chebyshev's points, so that the largest deviation is small
-    t = 0.5 - 0.5 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
-    exact = _exact(interpolation, t)
-    powers = t[:, None] ** np.arange(_POWERS)
-    fitted = np.linalg.lstsq(powers, exact, rcond=None)[0].T
-    fitted[:, 0] += (1 - fitted[:, 0].sum()) / 6
-    fitted[:, 1:] -= fitted[:, 1:].mean(axis=0)
+    u = 0.5 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
+    powers = u[:, None] ** [*range(0, _POWERS, 2), *range(1, _POWERS, 2)]
+    fitted = np.linalg.lstsq(powers, _exact(interpolation, u + 0.5)[:, :3], rcond=None)[0].T
+    even = _POWERS // 2 + 1
+    fitted[:, 0] += (0.5 - fitted[:, 0].sum()) / 3
+    fitted[:, 1:even] -= fitted[:, 1:even].mean(axis=0)
     return fitted.astype(np.float32)
 
 

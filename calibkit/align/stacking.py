@@ -6,6 +6,7 @@ import itertools
 import operator
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from calibkit.align.resampling import (
 from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining import combine
+from calibkit.combining.reading import tell_maker
 from calibkit.errors import MismatchError, SettingError
 from calibkit.memory import band_rows, release_memory, worker_count
 from calibkit.progress import Progress, silent
@@ -220,9 +222,9 @@ def _lazily(
     edges = [*range(0, height, rows), height]
     name = f"aligned-{uuid.uuid4().hex}"
     graph: dict[Any, Any] = {}
-    bare = [light.bare() for light in lights]
+    maker = _Aligned([light.bare() for light in lights], matrices, grid, factor, term)
     for j, (y0, y1) in enumerate(itertools.pairwise(edges)):
-        graph[f"{name}-rows", j] = (_band, bare, matrices, grid, y0, y1, factor, term)
+        graph[f"{name}-rows", j] = (maker.rows, y0, y1)
         for k, part in enumerate(_DTYPES):
             graph[f"{name}-{part}", 0, j, 0] = (operator.getitem, (f"{name}-rows", j), k)
     chunks = ((count,), tuple(np.diff(edges).tolist()), (width,))
@@ -233,25 +235,36 @@ def _lazily(
     coords = {n: c for n, c in template.coords.items() if n not in ("y", "x")}
     origin = grid.place
     coords |= {dim: origin[axis] + np.arange(grid.shape[axis]) for axis, dim in enumerate(("y", "x"))}
-    return xr.Dataset(data, coords=coords, attrs=template.attrs)
+    stack = xr.Dataset(data, coords=coords, attrs=template.attrs)
+    tell_maker(stack, maker)
+    return stack
 
 
-def _band(
-    lights: list[Light],
-    matrices: list[np.ndarray],
-    grid: Grid,
-    y0: int,
-    y1: int,
-    factor: np.ndarray | None,
-    term: np.ndarray | None,
-) -> tuple[np.ndarray, ...]:
-    """Rows of every light on the grid: signal, variance and flags, (frame, y, x)."""
-    shape = (len(lights), y1 - y0, grid.shape[1])
-    out = tuple(np.empty(shape, dtype) for dtype in _DTYPES.values())
-    for i, (light, matrix) in enumerate(zip(lights, matrices, strict=True)):
-        scaling = (None, None) if factor is None else (factor[i], term[i])
-        align_rows(light, matrix, grid, y0, y1, *scaling, out=tuple(array[i] for array in out))
-    return out
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """Makes rows of every light on the grid: signal, variance and flags, (frame, y, x)."""
+
+    lights: list[Light]
+    matrices: list[np.ndarray]
+    grid: Grid
+    factor: np.ndarray | None
+    term: np.ndarray | None
+
+    def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, ...]) -> bool:
+        for i, (light, matrix) in enumerate(zip(self.lights, self.matrices, strict=True)):
+            scaling = (None, None) if self.factor is None else (self.factor[i], self.term[i])
+            align_rows(light, matrix, self.grid, y0, y1, *scaling, out=tuple(array[i] for array in out))
+        return True
+
+    def rows(self, y0: int, y1: int) -> tuple[np.ndarray, ...]:
+        """The same in memory of its own."""
+        shape = (len(self.lights), y1 - y0, self.grid.shape[1])
+        out = tuple(np.empty(shape, dtype) for dtype in _DTYPES.values())
+        self(y0, y1, out)
+        return out
+
+    def strips(self, frame: int, places: list[tuple[int, int]]) -> None:
+        """Levels are those of the lights before they are aligned."""
 
 
 def _recorded(result: xr.Dataset, light: Light, transforms: Transforms, **settings: Any) -> xr.Dataset:

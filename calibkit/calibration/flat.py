@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,13 @@ import xarray as xr
 
 from calibkit import flags as fl
 from calibkit import meta
+from calibkit.calibration.bands import reader_of
 from calibkit.calibration.levels import channel_values, clipped_mean, median_of_some, sites_of
 from calibkit.cfa import channel_index
+from calibkit.combining.reading import read_rows, tell_maker
 from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.io.result_file import rows_of
+from calibkit.io.source import StackSource
 from calibkit.threads import in_threads
 
 #: A channel this much of which is saturated is worth a word; one half of which is, is of no use.
@@ -43,7 +50,8 @@ def subtracted_stack(
         offsets.append(
             (dark["signal"].data, np.broadcast_to(scale, frames.sizes["frame"]).astype(np.float32))
         )
-    if hasattr(data, "dask"):
+    lazy = hasattr(data, "dask")
+    if lazy:
         signal, flags = _lit_lazily(data, offsets, saturation)
     else:
         signal = np.stack(
@@ -53,11 +61,55 @@ def subtracted_stack(
             ]
         )
         flags = _saturated(data, saturation)
-    return xr.Dataset(
+    stack = xr.Dataset(
         {"signal": (frames.dims, signal), "flags": (frames.dims, flags)},
         coords=frames.coords,
         attrs=frames.attrs | {"saturation": math.nan},
     )
+    if lazy and (source := reader_of(frames)) is not None:
+        readers = [rows_of(master) or partial(_rows, master) for master, _ in offsets]
+        maker = _Lit(source, list(zip(readers, (factor for _, factor in offsets), strict=True)), saturation)
+        tell_maker(stack, maker)
+        stack.encoding["maker"] = maker  # what it is known by lives no longer than the stack
+    return stack
+
+
+@dataclass(frozen=True, eq=False)
+class _Lit:
+    """Makes rows of flats in files without their offsets, each master's rows read once for all of them."""
+
+    source: StackSource
+    offsets: list[tuple[Callable[[int, int], np.ndarray], np.ndarray]]
+    saturation: float
+
+    def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, ...]) -> bool:
+        signal, _, flags = out
+        under = [read(y0, y1) for read, _ in self.offsets]
+        raw = np.empty(signal.shape[1:], self.source.dtype)
+        some = False
+        for i in range(len(self.source)):
+            read_rows(self.source, i, y0, y1, raw)
+            factors = (factor[i] for _, factor in self.offsets)
+            _lit(raw, *zip(under, factors, strict=True), out=signal[i])
+            full = raw >= self.saturation
+            if full.any():
+                if not some:
+                    flags[:] = 0
+                    some = True
+                flags[i][full] = fl.SATURATED
+        return some
+
+    def strips(self, frame: int, places: list[tuple[int, int]]) -> list[np.ndarray]:
+        found = []
+        for y0, y1 in places:
+            raw = self.source.read(frame, y0, y1)
+            rows = _lit(raw, *((read(y0, y1), factor[frame]) for read, factor in self.offsets))
+            found.append(np.where(raw >= self.saturation, np.float32(np.nan), rows))
+        return found
+
+
+def _rows(master: Any, y0: int, y1: int) -> np.ndarray:
+    return np.asarray(master[y0:y1])
 
 
 def _lit_lazily(data: Any, offsets: list[tuple[Any, np.ndarray]], saturation: float) -> tuple[Any, Any]:
@@ -83,9 +135,12 @@ def _lit_of_lists(frame: np.ndarray, *masters: np.ndarray, factors: list[np.floa
     return _lit(frame, *zip(masters, factors, strict=True))
 
 
-def _lit(frame: np.ndarray, *offsets: tuple[np.ndarray, np.float32]) -> np.ndarray:
-    """*frame* less each master times its factor, float32."""
-    signal = frame.astype(np.float32)
+def _lit(
+    frame: np.ndarray, *offsets: tuple[np.ndarray, np.float32], out: np.ndarray | None = None
+) -> np.ndarray:
+    """*frame* less each master times its factor, float32; in *out* where it is given."""
+    signal = np.empty(frame.shape, np.float32) if out is None else out
+    signal[...] = frame
     for master, factor in offsets:
         signal -= master if factor == 1 else factor * master
     return signal

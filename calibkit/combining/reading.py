@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 
 from calibkit.errors import Cancelled, MismatchError
-from calibkit.flags import usable
+from calibkit.flags import FLAG_DTYPE, usable
 from calibkit.io.byte_order import swap_bytes
-from calibkit.memory import BAND_BYTES, band_rows
+from calibkit.memory import BAND_BYTES, aligned_empty, band_rows
 
 #: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
 DIRECT_BYTES = 8 * 2**20
@@ -29,6 +30,29 @@ class Band:
     values: np.ndarray
     flags: np.ndarray | None
     variance: np.ndarray | None
+
+
+class RowMaker(Protocol):
+    """Makes rows of a stack that is not in files as it is: aligned lights, flats without their dark."""
+
+    def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
+        """Fill signal, variance and flags (frame, row, x); returns whether any flag is set."""
+
+    def strips(self, frame: int, places: list[tuple[int, int]]) -> list[np.ndarray] | None:
+        """Rows (start, stop) of one frame, NaN where there is no measurement; None: as the arrays have them."""
+
+
+#: Names of a lazy stack's arrays → what makes its rows, for as long as their graph lives.
+_MAKERS: weakref.WeakValueDictionary[tuple[str | None, ...], RowMaker] = weakref.WeakValueDictionary()
+
+
+def tell_maker(stack: xr.Dataset, maker: RowMaker) -> None:
+    """Have the rows of a lazy stack made by *maker*, which its graph holds, in memory that is used again for every band."""
+    _MAKERS[_names({name: stack[name].data for name in ("signal", "flags")})] = maker
+
+
+def _names(arrays: dict[str, Any]) -> tuple[str | None, ...]:
+    return tuple(getattr(array, "name", None) for array in arrays.values())
 
 
 class StackReader:
@@ -64,6 +88,9 @@ class StackReader:
                     msg = f"signal has the dimensions {signal.dims} but {name} has {stack[name].dims}"
                     raise MismatchError(msg)
                 self._arrays[name] = stack[name].data
+        made = {name: self._arrays[name] for name in ("values", "flags") if name in self._arrays}
+        self._maker = _MAKERS.get(_names(made)) if self._source is None else None
+        self._own = threading.local()
         self._files = (
             [str(f) for f in np.atleast_1d(signal.coords["file"].values)] if "file" in signal.coords else []
         )
@@ -128,6 +155,8 @@ class StackReader:
 
         ``turn(frame)`` is a context in which one frame is read that can only be read from front to back.
         """
+        if self._maker is not None:
+            return self._make(y0, y1)
         if self._source is None:
             arrays = _rows(self._arrays, y0, y1)
             values = arrays["values"].astype(self.dtype, copy=False)
@@ -142,10 +171,25 @@ class StackReader:
                 read_rows(self._source, frame, y0, y1, values[frame])
         return Band(values, None, None)
 
+    def _make(self, y0: int, y1: int) -> Band:
+        """Rows of every frame in memory of this thread, the same for every band: fresh pages cost more than the work on them."""
+        n, _, width = self.shape
+        size = n * (y1 - y0) * width
+        if getattr(self._own, "size", 0) < size:
+            self._own.size = size
+            self._own.arrays = tuple(
+                aligned_empty(size, dtype) for dtype in (np.float32, np.float32, FLAG_DTYPE)
+            )
+        out = tuple(array[:size].reshape(n, y1 - y0, width) for array in self._own.arrays)
+        flagged = self._maker(y0, y1, out)
+        return Band(out[0], out[2] if flagged else None, out[1] if self.has_variance else None)
+
     def read_strips(self, frame: int, strips: list[tuple[int, int]]) -> list[np.ndarray]:
         """Rows (start, stop) of one frame; NaN where a flag says that there is no measurement."""
         if self._source is not None:
             return [self._source.read(frame, y0, y1) for y0, y1 in strips]
+        if self._maker is not None and (made := self._maker.strips(frame, strips)) is not None:
+            return made
         values = _strips(self._arrays["values"], frame, strips)
         if not self.has_flags:
             return values

@@ -10,8 +10,10 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from calibkit.errors import OutputError
@@ -23,6 +25,8 @@ except ImportError:  # Windows, where a file that is open cannot be removed in a
 
 #: What the hidden files end with.
 PART = ".calibkit-part"
+#: Of ``sync_file_range(2)``: begin to write, and do not wait for it.
+_SYNC_FILE_RANGE_WRITE = 2
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,17 +79,23 @@ class PartFile:
             self._file.seek(offset)
             return self._file.write(data)
 
-    def finish(self, *, overwrite: bool) -> None:
-        """Bring everything to the disk and give the file its name."""
+    def begin_flush(self, offset: int, size: int) -> None:
+        """Have the system begin to bring these bytes to the disk, so that little is left to wait for at the end."""
+        _begin_flush(self._file.fileno(), offset, size)
+
+    def finish(self, *, overwrite: bool, flush: bool = True) -> None:
+        """Bring everything to the disk (with *flush*) and give the file its name."""
         try:
-            os.fsync(self._file.fileno())
+            if flush:
+                os.fsync(self._file.fileno())
             if fcntl is None:
                 self._file.close()  # elsewhere it stays open, because the lock keeps other runs from tidying it up
             if overwrite:
                 self.path.replace(self._target)
             else:
                 _name_once(self.path, self._target)
-            _sync_folder(self._target.parent)
+            if flush:
+                _sync_folder(self._target.parent)
         except FileExistsError as error:
             raise OutputError(exists(self._target)) from error
         except OSError as error:
@@ -124,6 +134,42 @@ def part_file(target: Path, *, overwrite: bool) -> Iterator[PartFile]:
         yield part
     finally:
         part.close()
+
+
+def flush_file(path: Path) -> None:
+    """Bring a file that was written without that, and its name, to the disk.
+
+    Raises
+    ------
+    OutputError
+        The disk does not take it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY if fcntl is not None else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OutputError(_message(path, error)) from error
+    _sync_folder(path.parent)
+
+
+def _begin_flush(handle: int, offset: int, size: int) -> None:
+    """sync_file_range(2) of Linux; elsewhere nothing."""
+    if sys.platform != "linux" or (function := _sync_file_range()) is None:
+        return
+    function(handle, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+@cache
+def _sync_file_range() -> Callable[..., int] | None:
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint
+    return function
 
 
 def _open_part(target: Path) -> PartFile:

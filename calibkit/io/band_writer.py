@@ -34,6 +34,7 @@ def write_images(
     offsets: list[int],
     *,
     at_once: int,
+    flush: bool,
     progress: Progress,
     what: str,
 ) -> None:
@@ -54,6 +55,8 @@ def write_images(
         First byte of each image in the file.
     at_once : int
         Bands that are worked on at a time; with one, lazy ones in the thread that asks.
+    flush : bool
+        Have the system begin to bring each band to the disk when it is written.
     progress : callable
         Called with (rows done, rows, *what*) by the thread that asks.
     what : str
@@ -68,12 +71,12 @@ def write_images(
         progress(done, height, what)
 
     if not any(image.variable.chunks is not None for image in images):
-        writer = _Writer(part, images, offsets)
+        writer = _Writer(part, images, offsets, flush=flush)
         _in_threads([partial(writer, *job) for job in _in_memory(result, images)], at_once, writer, tell)
     elif at_once == 1:
-        _compute(_Writer(part, images, offsets, tell), images, "synchronous", 1)
+        _compute(_Writer(part, images, offsets, tell, flush=flush), images, "synchronous", 1)
     else:
-        writer = _Writer(part, images, offsets)
+        writer = _Writer(part, images, offsets, flush=flush)
         _in_threads([partial(_compute, writer, images, "threads", at_once)], 1, writer, tell)
 
 
@@ -86,8 +89,10 @@ class _Writer:
         images: list[ImagePlan],
         offsets: list[int],
         tell: Callable[[int], None] | None = None,
+        *,
+        flush: bool,
     ) -> None:
-        self._part, self._images, self._offsets = part, images, offsets
+        self._part, self._images, self._offsets, self._flush = part, images, offsets, flush
         self.told: SimpleQueue[int] = SimpleQueue()
         self._tell = self.told.put if tell is None else tell
         self._own = threading.local()
@@ -103,7 +108,10 @@ class _Writer:
             stored = image.encode(np.asarray(rows), self._bytes(rows.size * abs(image.bitpix) // 8))
             row_bytes = stored.dtype.itemsize * width
             for plane, data in enumerate(stored.reshape(-1, y1 - y0, width)):
-                self._part.write_at(offset + (plane * height + y0) * row_bytes, data)
+                start = offset + (plane * height + y0) * row_bytes
+                self._part.write_at(start, data)
+                if self._flush:
+                    self._part.begin_flush(start, data.nbytes)
         self._tell(y1 - y0)
 
     def _bytes(self, count: int) -> np.ndarray:

@@ -30,6 +30,7 @@ def save(
     *,
     overwrite: bool = False,
     workers: int | None = None,
+    flush: bool = True,
     progress: Progress = silent,
 ) -> Path:
     """Write a result as a FITS file.
@@ -46,6 +47,9 @@ def save(
         Replace a file that is there.
     workers : int, optional
         Bands of a lazy result that are computed at a time; by default one for each processor.
+    flush : bool
+        Wait until the bytes are on the disk. Without, the file is there at once and whole for every program, but may be
+        lost if the power fails within the next half minute.
     progress : callable
         Called with (rows done, rows, what) after every band.
 
@@ -102,9 +106,16 @@ def save(
         part.write_at(end, table)
         at_once = worker_count() if workers is None else max(1, workers)
         write_images(
-            part, result, images, offsets, at_once=at_once, progress=progress, what=f"writing {target.name}"
+            part,
+            result,
+            images,
+            offsets,
+            at_once=at_once,
+            flush=flush,
+            progress=progress,
+            what=f"writing {target.name}",
         )
-        part.finish(overwrite=overwrite)
+        part.finish(overwrite=overwrite, flush=flush)
     return target
 
 

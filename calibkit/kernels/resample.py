@@ -104,16 +104,23 @@ def _careful(signal, variance, flags, i, j, wy, wx, reach):
     return math.nan, math.nan, _NO_DATA
 
 
-@kernel(fastmath={"contract", "nsz"})
+@kernel(fastmath={"contract", "nsz"}, apart=True)
 def _weights_of(fraction, n, coefficients, weight):
-    """Weights (sample, place) of the six samples about *n* places, polynomials of the fraction of a pixel."""
-    for k in range(6):
+    """Weights (sample, place) of the six samples about *n* places, polynomials of the fraction of a pixel.
+
+    Those of a sample and of its mirror image share their even powers, and have the odd ones with opposite signs.
+    """
+    for k in range(3):
         c = coefficients[k]
-        c0, c1, c2, c3, c4, c5, c6, c7, c8 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-        row = weight[k]
+        e0, e2, e4, e6, e8, o1, o3, o5, o7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+        row, mirrored = weight[k], weight[5 - k]
         for q in range(n):
-            t = fraction[q]
-            row[q] = c0 + t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * (c5 + t * (c6 + t * (c7 + t * c8)))))))
+            u = fraction[q] - np.float32(0.5)
+            v = u * u
+            even = e0 + v * (e2 + v * (e4 + v * (e6 + v * e8)))
+            odd = u * (o1 + v * (o3 + v * (o5 + v * o7)))
+            row[q] = even + odd
+            mirrored[q] = even - odd
 
 
 @kernel(fastmath={"contract", "nsz"})
@@ -164,8 +171,8 @@ def resample_plane(
     ----------
     signal, variance, flags, dirty : arrays of shape (row, column)
         A plane from `split_plane`, for a reach of 3.
-    coefficients : float32 array of shape (6, 9)
-        Weight of each sample as a polynomial of the fraction of a pixel.
+    coefficients : float32 array of shape (3, 9)
+        Weights of the first three samples as polynomials of a fraction of a pixel less ½: even powers, then odd ones.
     affine : float64 array of shape (2, 3)
         Place in the plane (row, column) of output row i and column j: ``affine @ (i, j, 1)``.
     first : int

@@ -22,7 +22,7 @@ from calibkit.pipeline.camera import Camera, PerChannel
 from calibkit.pipeline.making import Made, MasterMaker, flag_counts, in_memory, refuse_change
 from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
-from calibkit.pipeline.store import LIGHTS, Store, key_of
+from calibkit.pipeline.store import LIGHTS, PASSING, Store, key_of
 from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
 from calibkit.session import Frame, Tolerances
@@ -80,6 +80,7 @@ class LightMaker:
         self._settings = defects
         self._tolerances = tolerances
         self._folder = folder
+        self._flush = folder != PASSING or not store.defers  # those that are only passing never see the disk
         self._progress = progress
         self._made: dict[str, Made] = {}
         specs = {role: spec for role in ("bias", "dark", "flat") if (spec := getattr(plan, role)) is not None}
@@ -116,7 +117,8 @@ class LightMaker:
                     self._make(frame, name, row, needed=needed)
                 row.seconds = time.monotonic() - start if row.status == MADE else row.seconds
                 if row.status == MADE:  # now, when its warnings are known too
-                    self._store.remember(self._store.out / row.path, row.key, asdict(row))
+                    path = self._store.out / row.path
+                    self._store.remember(path, row.key, asdict(row), flushed=self._flush)
         except (Cancelled, OutputError):
             raise
         except CalibkitError as error:
@@ -151,7 +153,7 @@ class LightMaker:
         result = calibrate(stack, **self._options(light, row)).isel(frame=0)
         self._store.forget(path)
         # one band at a time: other lights are made in other threads meanwhile
-        save(hash_inputs(result), path, overwrite=True, workers=1, progress=self._progress)
+        save(hash_inputs(result), path, overwrite=True, workers=1, flush=self._flush, progress=self._progress)
         try:
             refuse_change(frame.path, digest)
         except FrameFileError:

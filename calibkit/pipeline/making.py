@@ -139,7 +139,10 @@ class MasterMaker:
         if row.status == MADE:  # now, when its warnings are known too
             row.seconds = time.monotonic() - start
             path = self._store.out / row.path
-            self._store.remember(path, made.key, asdict(row))
+            if self._store.defers:
+                self._store.remember_later(path, made.key, asdict(row))
+            else:
+                self._store.remember(path, made.key, asdict(row))
             if self._library is not None:
                 self._library.keep(made.key, path, asdict(row))
         return made
@@ -191,7 +194,7 @@ class MasterMaker:
                 raise
             return self._make(replace(spec, group=good), row)
         self._store.forget(path)
-        save(hash_inputs(data), path, overwrite=True)
+        save(hash_inputs(data), path, overwrite=True, flush=not self._store.defers)
         del data
         release_memory()
         written = open_result(path)

@@ -9,13 +9,15 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from calibkit import __version__
 from calibkit.errors import FrameFileError, OutputError, SettingError
-from calibkit.io.atomic import part_file
+from calibkit.io.atomic import flush_file, part_file
 from calibkit.session import Frame
 
 MASTERS, LIGHTS, STACKS, HIDDEN = "masters", "lights", "stacks", ".calibkit"
@@ -52,6 +54,8 @@ class Store:
         self.out = out
         self.overwrite = overwrite
         self._written: set[Path] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._flushing: list[Future[None]] = []
         self._inputs = {os.path.realpath(path) for path in inputs}
         try:
             (out / HIDDEN).mkdir(parents=True, exist_ok=True)
@@ -70,9 +74,17 @@ class Store:
             if not _lock(handle):
                 msg = f"{self.out}: another run of calibkit is writing there: wait for it, or give another folder"
                 raise OutputError(msg)
-            yield
+            with ThreadPoolExecutor(1, thread_name_prefix="calibkit-flush") as self._pool:
+                yield
+            for done in self._flushing:
+                done.result()
         finally:
+            self._pool, self._flushing = None, []
             os.close(handle)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which brings its files to the disk itself."""
+        return self.__dict__ | {"_pool": None, "_flushing": []}
 
     def place(self, folder: str, name: str, ending: str = ".fits") -> Path:
         """Path of the result *name* (with ``/``, no ending) in *folder*, its own folder made."""
@@ -98,6 +110,8 @@ class Store:
         except (OSError, ValueError):
             return None
         if not isinstance(record, dict) or record.get("key") != key:
+            return None
+        if record.get("boot", boot_id()) != boot_id():
             return None
         try:
             stat = path.stat()
@@ -133,8 +147,16 @@ class Store:
         """Before *path* is written again: its record goes first, so that a stop in between leaves no false one."""
         self._record(path).unlink(missing_ok=True)
 
-    def remember(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
-        """After *path* is written: keep what it was made from."""
+    @property
+    def defers(self) -> bool:
+        """Whether results may be written first and brought to the disk later, see `remember`."""
+        return bool(boot_id())
+
+    def remember(self, path: Path, key: str, row: Mapping[str, Any], *, flushed: bool = True) -> None:
+        """After *path* is written: keep what it was made from.
+
+        A file that is not *flushed* is lost if the power fails: its record holds until the system is started again.
+        """
         target = self._record(path)
         try:
             stat = path.stat()
@@ -142,8 +164,23 @@ class Store:
         except OSError as error:
             raise unwritable(target, error) from error
         record = {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)}
+        record |= {} if flushed else {"boot": boot_id()}
         write_whole(target, json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         self._written.add(path)
+
+    def remember_later(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
+        """`remember` a file that is not on the disk yet, and have it brought there while other work goes on."""
+        self.remember(path, key, row, flushed=False)
+
+        def settle() -> None:
+            try:
+                flush_file(path)
+            except OutputError:
+                self.forget(path)
+                raise
+            self.remember(path, key, row)
+
+        self._flushing.append(self._pool.submit(settle)) if self._pool is not None else settle()
 
     def discard(self, path: Path) -> None:
         """Remove a result that was only passing, or that must not be trusted."""
@@ -154,6 +191,15 @@ class Store:
         if relative.parts[0] == HIDDEN:
             relative = Path("records", *relative.parts[1:])  # beside what is cleared, not in it
         return self.out / HIDDEN / relative.with_name(f"{relative.name}.json")
+
+
+@cache
+def boot_id() -> str:
+    """What tells this start of the system from others; "" where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def key_of(**facts: Any) -> str:

@@ -1,0 +1,135 @@
+"""Rows that are made where they are combined are those that the lazy arrays hold; and results that are not on the disk yet."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import calibkit
+from calibkit import flags as fl
+from calibkit.align.lights import lights_of
+from calibkit.align.resampling import grid_like
+from calibkit.align.stacking import _lazily, template_of
+from calibkit.calibration.flat import subtracted_stack
+from calibkit.combining.reading import StackReader
+from calibkit.errors import OutputError
+from calibkit.kernels.stars import bin_colour
+from calibkit.pipeline import store as stores
+from calibkit.pipeline.store import Store
+
+
+def same_rows(stack: xr.Dataset) -> None:
+    """A reader's bands and strips, and what dask computes."""
+    computed = stack.compute()
+    reader = StackReader(stack)
+    assert reader._maker is not None
+    for y0, y1 in [
+        (0, 30),
+        (30, 64),
+        (64, stack.sizes["y"]),
+        (0, 16),
+    ]:  # in the same memory, larger and smaller
+        band = reader.read(y0, y1, lambda _: None)
+        np.testing.assert_array_equal(band.values, computed["signal"].values[:, y0:y1])
+        flags = computed["flags"].values[:, y0:y1]
+        np.testing.assert_array_equal(np.zeros_like(flags) if band.flags is None else band.flags, flags)
+        if "variance" in stack:
+            np.testing.assert_array_equal(band.variance, computed["variance"].values[:, y0:y1])
+    places = [(2, 10), (20, 21)]
+    for found, (y0, y1) in zip(reader.read_strips(1, places), places, strict=True):
+        part = computed.isel(frame=1, y=slice(y0, y1))
+        np.testing.assert_array_equal(found, part["signal"].where(fl.usable(part["flags"])).values)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.4])
+def test_flats_without_their_dark(tmp_path: Path, factor: float) -> None:
+    camera = calibkit.Camera(shape=(90, 120), pattern="RGGB", offset=100.0, bit_depth=12, full_well=9000.0)
+    sets = [calibkit.FrameSet(kind="flat", count=4, exposure=2.0)]
+    night = calibkit.write_session(tmp_path / "night", camera, sets, lamp=calibkit.Lamp(rate=9000.0))
+    flats = calibkit.open_stack(sorted(night.rglob("*.fits")))
+    flats = flats.assign_attrs(saturation=float(np.quantile(flats.values, 0.9)))
+    dark = calibkit.constant_bias(flats, level=100.0)
+    stack = subtracted_stack(flats, None, dark, np.array([factor]))
+    assert (stack["flags"].values & fl.SATURATED).any(), "some samples are full"
+    same_rows(stack)
+    same_rows(subtracted_stack(flats, dark, None, np.array([1.0])))
+    # another stack made of it is not what the files show
+    assert StackReader(stack.assign(signal=stack["signal"] * 2))._maker is None
+    assert StackReader(stack.isel(frame=slice(1, None)))._maker is None
+
+
+def test_aligned_lights() -> None:
+    camera = calibkit.Camera(shape=(96, 130), pattern="RGGB", offset=100.0, hot_fraction=0.01)
+    raw = calibkit.simulate_stack(camera, 3, exposure=30.0, sky=calibkit.Sky(n_stars=60, star_flux=20_000.0))
+    lights = calibkit.calibrate(raw, bias=calibkit.constant_bias(raw, level=100.0))
+    found = lights_of(lights, "test")
+    angle = math.radians(0.7)
+    turn = np.array(
+        [[math.cos(angle), -math.sin(angle), 3.2], [math.sin(angle), math.cos(angle), -1.7], [0, 0, 1]]
+    )
+    stack = _lazily(
+        template_of(found), found, [np.eye(3), turn, np.eye(3)], grid_like(lights, "lanczos3"), None, None
+    )
+    computed = stack.compute()
+    reader = StackReader(stack)
+    for y0, y1 in [(0, 40), (40, 96), (16, 32)]:
+        band = reader.read(y0, y1, lambda _: None)
+        for rows, name in ((band.values, "signal"), (band.variance, "variance"), (band.flags, "flags")):
+            np.testing.assert_array_equal(rows, computed[name].values[:, y0:y1])
+    assert StackReader(stack.drop_vars("variance")).read(0, 8, lambda _: None).variance is None
+
+
+@pytest.mark.parametrize("use", [[[False, True], [True, False]], [[True, False], [False, False]], [[True]]])
+def test_a_colour_is_binned_as_numpy_does(use: list[list[bool]]) -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.normal(100, 5, (41, 63)).astype("f4")
+    signal[rng.random(signal.shape) < 0.2] = np.nan
+    mask = np.tile(np.array(use), (21, 32) if len(use) == 2 else signal.shape)[:41, :63]
+    out = np.empty((20, 31), np.float32)
+    bin_colour(signal, np.array(use), 2, out)
+    blocks = np.where(mask, signal.astype(float), np.nan)[:40, :62].reshape(20, 2, 31, 2)
+    count = np.isfinite(blocks).sum(axis=(1, 3))
+    with np.errstate(invalid="ignore"):
+        expected = np.nansum(blocks, axis=(1, 3)) / count
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    assert np.isnan(out).any() == (count == 0).any()
+
+
+def test_a_result_that_is_not_on_the_disk_holds_until_the_system_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, inputs=[])
+    path = store.place("masters", "dark")
+    path.write_bytes(b"1")
+    monkeypatch.setattr(stores, "boot_id", lambda: "monday")
+    assert store.defers
+    store.remember(path, "key", {"a": 1}, flushed=False)
+    assert store.finished(path, "key") == {"a": 1}
+    monkeypatch.setattr(stores, "boot_id", lambda: "tuesday")
+    assert store.finished(path, "key") is None
+    monkeypatch.setattr(stores, "boot_id", lambda: "")
+    assert store.finished(path, "key") is None
+    assert not store.defers
+    with store.locked():
+        store.remember_later(path, "key", {"a": 1})
+    assert store.finished(path, "key") == {"a": 1}
+
+
+def test_a_disk_that_does_not_take_a_result_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        msg = "the disk is full"
+        raise OutputError(msg)
+
+    monkeypatch.setattr(stores, "flush_file", fail)
+    store = Store(tmp_path, inputs=[])
+    path = store.place("masters", "dark")
+    path.write_bytes(b"1")
+    with pytest.raises(OutputError, match="the disk is full"), store.locked():
+        store.remember_later(path, "key", {})
+    assert store.finished(path, "key") is None, "it is made again"
