@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibkit.bias.interference import find_interference
 from calibkit.calibration.pairs import clipped_variance
 from calibkit.combining import can_reject
 from calibkit.combining.choose import choose_rejection
@@ -18,6 +19,8 @@ from calibkit.diagnosis.sampling import Sample
 
 #: Measured over predicted noise.
 _RATIO, _RATIO_GRAVE = 0.12, 0.3
+#: Frames that are searched for a wave, and the part of the surplus that it has to make up.
+_WAVE_FRAMES, _WAVE_SHARE = 6, 0.3
 #: Fraction to which a level that is missing has to agree with the bias.
 _LIKE_BIAS = 0.3
 #: Per cent of the noise that rounding may add.
@@ -66,10 +69,26 @@ def _raw_noise(ev: Evidence, role: str) -> Finding | None:
     ratios = _ratios(measured, predicted)
     ratio, error = median_of(ratios), _error_of_median(ratios)
     finding = _noise_finding(sample, ratio, error, measured, predicted, source, gain_from)
+    if finding.verdict in (SUSPECT, FAULT) and role in ("bias", "dark") and ratio > 1:
+        return _with_wave(sample, finding, mean_of(measured - predicted))
     if finding.verdict in (SUSPECT, FAULT) and role == "light" and ratio > 1:
         lacking = _lacking_bias(ev, gain, measured - predicted)
         return finding if not lacking else replace(finding, cause=lacking[0], advice=lacking[1])
     return finding
+
+
+def _with_wave(sample: Sample, finding: Finding, excess: float) -> Finding:
+    """*finding*, which says that it is interference where a wave makes up a good part of the *excess* in ADU²."""
+    frames = sample.data.isel(frame=slice(_WAVE_FRAMES)) if "frame" in sample.data.dims else sample.data
+    waves = find_interference(frames, most=1)
+    if not waves or waves[0].amplitude ** 2 / 2 < _WAVE_SHARE * excess:
+        return finding
+    cause = f"{finding.cause.partition('. ')[0]}, and a wave runs through the frames ({waves[0]} ADU): radio-frequency interference."
+    advice = (
+        "No master takes it out, since it begins at another place in every frame. Look for the source: cables, the power "
+        "supply, a dimmed lamp."
+    )
+    return replace(finding, cause=cause, advice=advice)
 
 
 def _lacking_bias(ev: Evidence, gain: np.ndarray, excess: np.ndarray) -> tuple[str, str] | None:

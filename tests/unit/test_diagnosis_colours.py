@@ -1,8 +1,9 @@
-"""The colours of the grid against the pattern that is stated, and rejections that a result tells of."""
+"""The colours of the grid against the pattern that is stated, rejections that a result tells of, and interference by name."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import xarray as xr
@@ -89,3 +90,15 @@ def test_a_result_tells_how_its_masters_were_combined() -> None:
         (found,) = calibkit.diagnose(result, dark=darks, checks=["rejection"])
         assert found.where == "dark in the result"
         assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("pattern", ["", "RGGB"])
+def test_noise_that_is_a_wave_is_called_interference(pattern: str) -> None:
+    camera = Camera(shape=(204, 300), pattern=pattern, read_noise=8.0, gain=1.0)
+    for interference, named in ((12.0, True), (0.0, False)):
+        biases = simulate_stack(replace(camera, interference=interference), 6, kind="bias")
+        # without a wave the surplus comes from a read noise that is stated too low
+        (found,) = calibkit.diagnose(bias=biases, read_noise=8.0 if named else 4.0, checks=["noise"])
+        assert found.verdict in ("suspect", "fault")
+        assert ("radio-frequency interference" in found.cause) is named
+        assert ("cables" in found.advice) is named
