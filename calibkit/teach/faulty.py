@@ -240,7 +240,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault(
             "no flat dark",
-            "Look at the corners: does the flat do what it should there?",
+            "Look at the corners: does the flat do what it should there? And which frames was it made from?",
             "The flat still holds the camera's offset, so that it corrects too little. Take flat darks, or at least a "
             "bias, off the flats.",
             dslr_night,
