@@ -102,3 +102,10 @@ def test_noise_that_is_a_wave_is_called_interference(pattern: str) -> None:
         assert found.verdict in ("suspect", "fault")
         assert ("radio-frequency interference" in found.cause) is named
         assert ("cables" in found.advice) is named
+
+
+def test_limits_for_masters_that_are_to_be_made_are_those_of_auto() -> None:
+    darks = simulate_stack(Camera(shape=(120, 160)), 5, kind="dark", exposure=60.0, frame_index=5)
+    darks = darks.drop_vars("gain")  # where it is known the noise model takes them
+    (found,) = calibkit.diagnose(dark=darks, combine={"low": 2.0, "high": 2.5}, checks=["rejection"])
+    assert found.verdict == "ok"
