@@ -3,6 +3,7 @@
 Makes 11 darks, 10 flats, 10 flat darks and 7 lights of a 24 Mpx colour camera as 16-bit FITS files (once, with
 ``--cache FOLDER``), has calibkit and Siril make the stacked picture of them, one process after the other, and
 prints times, peak memories, and the noise and sharpness of both results. ``--small`` has frames that only show that it works.
+``--workers`` lets calibkit work with a cluster of one and of two workers instead, and prints the memory of each.
 
 Times are of whole processes, from files to the stack. Noise is that of the sky in the stack, of differences of
 neighbouring pixels that are far enough apart not to share samples, divided by what one ADU of light became in
@@ -46,6 +47,29 @@ _CODE = (
 )
 
 
+_CLUSTER = """
+import os, sys, time
+from distributed import Client, LocalCluster
+import calibkit
+from calibkit.recipe import Recipe
+
+def peak():
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+if __name__ == "__main__":
+    night, small, out, workers = *sys.argv[1:4], int(sys.argv[4])
+    options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        recipe = Recipe(until="stack")
+        calibkit.process(small, recipe, out + "/warm", report=False, client=client)  # workers have imported everything
+        start = time.perf_counter()
+        calibkit.process(night, recipe, out + "/done", report=False, client=client)
+        seconds = time.perf_counter() - start
+        print(seconds, peak(), *client.run(peak).values())
+"""
+
+
 @dataclass(frozen=True)
 class Run:
     """What one program took, and its stack, (channel, y, x)."""
@@ -85,6 +109,28 @@ def siril_run(night: Path, work: Path) -> Run:
     for number, step in enumerate(re.findall(r"Execution time: (.+)", said), start=1):
         print(f"  siril, step {number}: {step}")
     return Run("siril", seconds, processors, megabytes, folder / "result.fit")
+
+
+def cluster_runs(night: Path, small: Path, work: Path) -> None:
+    """calibkit with one and with two workers of one thread: seconds, and megabytes of each process."""
+    script = work / "cluster.py"
+    script.write_text(_CLUSTER)
+    print("\n| workers | seconds | MB of the asking process | MB of each worker |\n|---:|---:|---:|---|")
+    taken = []
+    for workers in (1, 2):
+        command = [
+            sys.executable,
+            str(script),
+            str(night),
+            str(small),
+            str(work / f"by{workers}"),
+            str(workers),
+        ]
+        said = _timed(command, os.environ)[3]
+        seconds, asking, *each = map(float, said.split()[-2 - workers :])
+        taken.append(seconds)
+        print(f"| {workers} | {seconds:.1f} | {asking:.0f} | {', '.join(f'{mb:.0f}' for mb in each)} |")
+    print(f"\none worker ÷ two: {taken[0] / taken[1]:.2f}")
 
 
 def _timed(command: list[str], environment: dict[str, str]) -> tuple[float, float, float, str]:
@@ -147,13 +193,18 @@ def main() -> None:
     parser.add_argument("--lights", type=int, default=7)
     parser.add_argument("--runs", type=int, default=1, help="times that both are run; the fastest counts")
     parser.add_argument("--without-siril", action="store_true")
+    parser.add_argument("--workers", action="store_true", help="one and two workers of a cluster instead")
     options = parser.parse_args()
     shape = SMALL if options.small else FULL
     with tempfile.TemporaryDirectory(dir=options.cache) as temporary:
         work = Path(temporary)
         kept = (options.cache or work) / f"night-{shape[1]}x{shape[0]}-{options.lights}"
         night = make_night(kept, shape, options.lights)
-        calibkit_run(make_night(work / "first", SMALL, 3), work / "warm")  # compiles what is not compiled yet
+        small = make_night(work / "first", SMALL, 3)
+        calibkit_run(small, work / "warm")  # compiles what is not compiled yet
+        if options.workers:
+            cluster_runs(night, small, work)
+            return
         programs = (
             [calibkit_run]
             if options.without_siril or not shutil.which("siril-cli")
