@@ -111,6 +111,10 @@ def test_a_result_that_is_not_on_the_disk_holds_until_the_system_starts_again(
     assert store.finished(path, "key") == {"a": 1}
     monkeypatch.setattr(stores, "boot_id", lambda: "tuesday")
     assert store.finished(path, "key") is None
+    assert path.exists()
+    assert store.finished(path, "key", passing=True) == {"a": 1}, "what was made of it may be there"
+    assert not path.exists(), "and if not, it is not made of bytes that were lost"
+    path.write_bytes(b"1")
     monkeypatch.setattr(stores, "boot_id", lambda: "")
     assert store.finished(path, "key") is None
     assert not store.defers
