@@ -27,6 +27,7 @@ def write_list(
     *,
     program: str = "siril",
     first_row: str = "bottom",
+    cold_as_hot: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write *defects* as a list.
@@ -42,6 +43,9 @@ def write_list(
         Whose way of counting, see the module.
     first_row : {"bottom", "top"}
         Where the program shows the first row of the frame: at the bottom for FITS files, at the top for camera RAW.
+    cold_as_hot : bool
+        Call cold pixels hot as well. Siril replaces hot pixels by the mean of their eight neighbours of the same colour,
+        as `repair` does, and cold ones by a median: with this all come out as here.
     overwrite : bool
         Replace a file that exists.
 
@@ -71,7 +75,7 @@ def write_list(
     bad = defects.mask & ~whole
     cold = (flags & fl.COLD) != 0
     for y, x in np.argwhere(bad).tolist():
-        kind = (" C" if cold[y, x] else " H") if siril else ""
+        kind = (" C" if cold[y, x] and not cold_as_hot else " H") if siril else ""
         lines.append(f"P {x + first} {_listed(y, height, program, first_row)}{kind}")
     part = path.with_name(f".{path.name}.part")
     try:

@@ -319,24 +319,42 @@ class TestSiril:
         command = ["siril-cli", "-d", str(folder), "-s", str(folder / "run.ssf")]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
-    def test_repaired_pixels_agree(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("cfa", "command"), [("", "cosme"), ("RGGB", "cosme_cfa"), ("GBRG", "cosme_cfa")]
+    )
+    @pytest.mark.parametrize("roworder", ["", "TOP-DOWN", "BOTTOM-UP"])
+    def test_repaired_pixels_agree(self, tmp_path: Path, cfa: str, command: str, roworder: str) -> None:
         from astropy.io import fits
 
         rng = np.random.default_rng(11)
         frame = rng.integers(1000, 1200, (40, 50)).astype("u2")
-        places = [(7, 9), (30, 12), (21, 33), (5, 36)]  # x, y, in the file's own order
-        for x, y in places:
+        hot, cold = (
+            [(7, 9), (30, 12), (21, 33), (5, 36)],
+            [(20, 20), (41, 7)],
+        )  # x, y, in the file's own order
+        for x, y in hot:
             frame[y, x] = 40_000
-        fits.writeto(tmp_path / "hot.fits", frame)
-        light = dark(frame.astype(float), "RGGB")
-        bad = DefectMap.empty(light).add(points=places)
-        bad.write_list(tmp_path / "bad.lst")
-        self.run(tmp_path, "load hot", "cosme_cfa bad.lst", "save mended")
-        theirs = fits.getdata(tmp_path / "mended.fits")
+        for x, y in cold:
+            frame[y, x] = 10
+        header = fits.Header({"ROWORDER": roworder} if roworder else {})
+        fits.writeto(tmp_path / "hot.fits", frame, header)
+        light = dark(frame.astype(float), cfa)
+        bad = DefectMap.empty(light).add(points=hot).add(points=cold, kind="cold")
+        bad.write_list(tmp_path / "bad.lst", cold_as_hot=True)
+        bad.write_list(tmp_path / "kinds.lst")
+        self.run(
+            tmp_path,
+            *("load hot", f"{command} bad.lst", "save mended"),
+            *("load hot", f"{command} kinds.lst", "save other"),
+        )
+        theirs, other = (fits.getdata(tmp_path / f"{name}.fits") for name in ("mended", "other"))
         light["variance"] = xr.ones_like(light["signal"])
         ours = repair(light, bad)["signal"].values
-        np.testing.assert_array_equal(np.argwhere(theirs != frame), np.argwhere(ours != frame))
+        for mended in (theirs, other):
+            np.testing.assert_array_equal(np.argwhere(mended != frame), np.argwhere(ours != frame))
         np.testing.assert_allclose(ours, theirs, atol=0.5)  # Siril rounds
+        for x, y in hot:
+            assert other[y, x] == theirs[y, x]
 
     def test_columns_and_rows_are_the_same(self, tmp_path: Path) -> None:
         from astropy.io import fits
