@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import calibkit
 from calibkit import flags as fl
-from calibkit.simulate import X_TRANS, Camera, simulate_stack, truth
+from calibkit.simulate import X_TRANS, Camera, Lamp, simulate_stack, truth
 from calibkit.simulate.samples import ccd_night, dslr_night
 
 SHAPE = (480, 640)
@@ -83,3 +83,34 @@ def test_glow_hides_no_hot_pixels() -> None:
     assert above[corner].sum() > 200
     assert hot_in(dark)[corner & above].mean() > 0.98
     assert hot_in(dark)[corner & ~real.hot].mean() < 4e-4
+
+
+@pytest.mark.parametrize("pattern", ["", "GBRG", X_TRANS])
+def test_weak_pixels_columns_and_hot_pixels_of_a_flat(pattern: str) -> None:
+    """Whatever responds with less than 75 %, and whatever is a third too bright by thermal charge; dust is neither."""
+    night = dslr_night(SHAPE)
+    changes = {
+        "weak_fraction": 2e-3,
+        "bad_columns": 2,
+        "hot_fraction": 5e-4,
+        "hot_rate": 3e3,
+        "full_well": 1e5,
+    }
+    camera = replace(night.camera, pattern=pattern, bit_depth=16, **changes)
+    lamp = Lamp(rate=60_000.0 if pattern else 12_000.0, spectrum="rgb led with 660 nm")
+    optics = replace(night.optics, vignetting=0.1)
+    settings = {"kind": "flat", "exposure": 1.0, "temperature": 28.0, "lamp": lamp, "optics": optics}
+    perfect = truth(camera, **settings)
+    sound = truth(replace(camera, weak_fraction=0.0, bad_columns=0), **settings).flat.values
+    response = perfect.flat.values / sound
+    flats = simulate_stack(camera, 6, **settings)
+    flat = calibkit.master_flat(flats, bias=calibkit.constant_bias(flats, camera.offset))
+    flags = calibkit.find_defects(flat=flat).flags.values
+    weak = response < 0.75
+    hot = ~weak & (perfect.hot_rate.values / camera.gain > 0.33 * perfect.light.values)
+    good = (perfect.hot_rate.values == 0) & (response > 0.95)
+    assert weak.sum() > 500
+    assert hot.sum() > 50
+    assert ((flags & fl.COLD) != 0)[weak].mean() > 0.99
+    assert ((flags & fl.BAD_FLAT) != 0)[hot].mean() > 0.97
+    assert ((flags & fl.BAD) != 0)[good].mean() < 1e-4
