@@ -101,8 +101,8 @@ def find_defects(
     noise alone, 6 of 100 000 good pixels are taken for hot at the default.
 
     Hot is not the same as lost: a dark takes a warm pixel's charge away and leaves its photon noise. Dark current has a
-    long tail, so that 5 sigma may be many pixels: 2.2 % of a KAF-1001E at −5 °C (σ = 5 ADU), the same ones at all
-    temperatures, 1.5 % still above 10 sigma. Repair replaces each by its neighbours; to give up only what the dark
+    long tail, so that 5 sigma may be many pixels: 2.3 % of a KAF-1001E at −5 °C (σ = 4.7 ADU), the same ones at all
+    temperatures, 1.6 % still above 10 sigma. Repair replaces each by its neighbours; to give up only what the dark
     leaves noisy, ask for more (``sigma=30``) or for a *rate* whose noise √(rate × exposure) exceeds the readout noise.
 
     A pixel is unstable if the scatter of its frames, as the master's variance holds it, is above that of its
