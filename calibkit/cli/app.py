@@ -13,6 +13,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calibkit.cli.serving import add_server_options, check_port
 from calibkit.errors import CalibkitError
 
 if TYPE_CHECKING:
@@ -37,17 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("-o", "--out", metavar="OUT", help="folder for the results")
     parser.add_argument("--dark", action="store_true", help="bright on dark")
-    parser.add_argument(
-        "--no-browser",
-        action="store_true",
-        help="print the address and open no browser (servers, containers)",
-    )
-    parser.add_argument("--port", type=int, default=8866, help="first port to try (default: %(default)s)")
-    parser.add_argument(
-        "--ip",
-        default="localhost",
-        help="address to listen on; 0.0.0.0 in a container (default: %(default)s)",
-    )
+    add_server_options(parser, 8866)
     parser.set_defaults(run=run)
 
 
@@ -84,9 +75,7 @@ def free_port(ip: str, first: int) -> int:
     CalibkitError
         There is none, or *first* is no port.
     """
-    if not 0 < first < 65536:
-        msg = f"--port {first}: a port is a number from 1 to 65535"
-        raise CalibkitError(msg)
+    check_port(first)
     for port in range(first, min(first + _PORTS, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import calibkit
+from calibkit.cli.serving import add_server_options, check_port
 from calibkit.errors import CalibkitError, OutputError
 
 if TYPE_CHECKING:
@@ -45,17 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="working folder (default: %(default)s)",
     )
-    parser.add_argument(
-        "--no-browser",
-        action="store_true",
-        help="print the address and open no browser (servers, containers)",
-    )
-    parser.add_argument("--port", type=int, default=8888, help="first port to try (default: %(default)s)")
-    parser.add_argument(
-        "--ip",
-        default="localhost",
-        help="address to listen on; 0.0.0.0 in a container (default: %(default)s)",
-    )
+    add_server_options(parser, 8888)
     parser.set_defaults(run=run)
 
 
@@ -64,9 +55,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if importlib.util.find_spec("jupyterlab") is None or importlib.util.find_spec("ipykernel") is None:
         msg = "JupyterLab is not installed here: pip install 'calibkit[lab]'"
         raise CalibkitError(msg)
-    if not 0 < args.port < 65536:
-        msg = f"--port {args.port}: a port is a number from 1 to 65535"
-        raise CalibkitError(msg)
+    check_port(args.port)
     folder = Path(args.folder).expanduser()
     kept = copy_notebooks(notebooks_folder(), folder)
     if kept:
