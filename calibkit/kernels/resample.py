@@ -19,8 +19,8 @@ _NO_DATA = np.uint16(NO_DATA)
 _SATURATED = np.uint16(SATURATED)
 #: A saturated sample whose weight is beyond this share of the whole makes its result one.
 _HEARD = 0.02
-#: Places that are worked on at once.
-_RUN = 128
+#: Places that are worked on at once, and how many of them a processor's vector holds at most.
+_RUN, _VECTOR = 128, 16
 
 
 @kernel
@@ -123,7 +123,7 @@ def _weights_of(fraction, n, coefficients, weight):
             mirrored[q] = even - odd
 
 
-@kernel(fastmath={"contract", "nsz"})
+@kernel(fastmath={"contract", "nsz"}, apart=True)
 def _run(signal, variance, top, left, n, wy, wx, value, spread):
     """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) …"""
     w0, w1, w2, w3, w4, w5 = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
@@ -158,6 +158,36 @@ def _run(signal, variance, top, left, n, wy, wx, value, spread):
 
 
 @kernel
+def _none(marks):
+    found = np.uint8(0)
+    for q in range(marks.size):
+        found |= marks[q]
+    return found == 0
+
+
+@kernel(apart=True)
+def _fractions(part, step, n, out):
+    for q in range(n):
+        out[q] = part + step * q
+
+
+@kernel(apart=True)
+def _put(values, n, factor, term, out):
+    for q in range(n):
+        out[q] = factor * values[q] + term
+
+
+@kernel
+def _run_length(part, step, most):
+    """How many places from *part* on, each *step* further, lie between 0 and 1; at least one, *most* at most."""
+    if step > 0.0:
+        return max(1, min(most, int((1.0 - part) / step)))
+    if step < 0.0:
+        return max(1, min(most, int(part / -step)))
+    return most
+
+
+@kernel
 def resample_plane(
     signal, variance, flags, dirty, coefficients, affine, first, factor, term,
     out, out_variance, out_flags, y0, x0, py, px, rows, columns,
@@ -183,7 +213,7 @@ def resample_plane(
         Size of the output plane in this band.
     """
     height, width = signal.shape
-    factor2 = factor * factor
+    factor2, nothing = factor * factor, np.float32(0.0)
     fy, fx = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
     wy, wx = np.empty((6, _RUN), np.float32), np.empty((6, _RUN), np.float32)
     value, spread = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
@@ -194,33 +224,37 @@ def resample_plane(
         while j < columns:
             y, x = base_y + affine[0, 1] * j, base_x + affine[1, 1] * j
             floor_y, floor_x = math.floor(y), math.floor(x)
-            n = 0
-            while n < _RUN and j + n < columns:
-                # the fractions of a run lie between 0 and 1
-                part_y = base_y + affine[0, 1] * (j + n) - floor_y
-                part_x = base_x + affine[1, 1] * (j + n) - (floor_x + n)
-                if part_y < 0.0 or part_y >= 1.0 or part_x < 0.0 or part_x >= 1.0:
-                    break
-                fy[n] = part_y
-                fx[n] = part_x
-                n += 1
+            part_y, part_x, step_x = y - floor_y, x - floor_x, affine[1, 1] - 1.0
+            n = _run_length(part_y, affine[0, 1], min(_RUN, columns - j))
+            n = _run_length(part_x, step_x, n)
             iy, ix = int(floor_y), int(floor_x)
-            _weights_of(fy, n, coefficients, wy)
-            _weights_of(fx, n, coefficients, wx)
+            # whole vectors: what lies beyond the run is worked out and not used
+            full = (n + _VECTOR - 1) // _VECTOR * _VECTOR
+            full = full if ix + full + 2 < width else n
+            _fractions(part_y, affine[0, 1], full, fy)
+            _fractions(part_x, step_x, full, fx)
+            _weights_of(fy, full, coefficients, wy)
+            _weights_of(fx, full, coefficients, wx)
+            to_y, to_x = y0 + i * py, x0 + j * px
             inside = iy >= 2 and ix >= 2 and iy + 3 < height and ix + n + 2 < width
+            clean = inside
             if inside:
-                _run(signal, variance, iy - 2, ix - 2, n, wy, wx, value, spread)
-            for q in range(n):
-                flag = np.uint16(0)
-                if not inside or dirty[iy, ix + q] != 0:
+                _run(signal, variance, iy - 2, ix - 2, full, wy, wx, value, spread)
+                clean = _none(dirty[iy, ix : ix + n])
+            end = to_x + (n - 1) * px + 1
+            _put(value, n, factor, term, out[to_y, to_x:end:px])
+            _put(spread, n, factor2, nothing, out_variance[to_y, to_x:end:px])
+            out_flags[to_y, to_x:end:px] = 0
+            if not clean:
+                for q in range(n):
+                    if inside and dirty[iy, ix + q] == 0:
+                        continue
                     careful, careful_spread, flag = math.nan, math.nan, _NO_DATA
                     if -1 <= iy < height and -1 <= ix + q < width:
                         careful, careful_spread, flag = _careful(
                             signal, variance, flags, iy, ix + q, wy[:, q], wx[:, q], 3
                         )
-                    value[q], spread[q] = careful, careful_spread
-                to_y, to_x = y0 + i * py, x0 + (j + q) * px
-                out[to_y, to_x] = factor * value[q] + term
-                out_variance[to_y, to_x] = factor2 * spread[q]
-                out_flags[to_y, to_x] = flag
+                    out[to_y, to_x + q * px] = factor * np.float32(careful) + term
+                    out_variance[to_y, to_x + q * px] = factor2 * np.float32(careful_spread)
+                    out_flags[to_y, to_x + q * px] = flag
             j += n
