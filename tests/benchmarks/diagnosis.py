@@ -208,6 +208,14 @@ def _warming(setup: Setup, seed: int, strength: float) -> Frames:
     )
 
 
+def _darks_warming(setup: Setup, seed: int, strength: float) -> Frames:
+    """Strength: °C by which the darks warm up to the lights' temperature, which is what their headers say."""
+    home = setup.camera.reference_temperature
+    return frames_of(
+        setup, seed, dark={"temperature": (home - strength, home), "stated": {"temperature": home}}
+    )
+
+
 def _offset_left(setup: Setup, seed: int, strength: float) -> Frames:
     frames = frames_of(setup, seed)
     sky = float(frames["light"].median() - frames["dark"].median())
@@ -305,6 +313,18 @@ def _mixed_iso(setup: Setup, seed: int, strength: float) -> Frames:
     return named | {"dark": frames["dark"].assign_coords(gain_setting=("frame", darks))}
 
 
+def _other_gain(setup: Setup, seed: int, strength: float) -> Frames:
+    """Strength: gain of the darks over that of the lights."""
+    camera = replace(setup.camera, gain=setup.camera.gain * strength)
+    return frames_of(setup, seed, dark={"camera": camera})
+
+
+def _binned(setup: Setup, seed: int, strength: float) -> Frames:
+    """Strength: binning of the darks, of a camera that keeps the size of the frame by reading a part of the sensor."""
+    frames = frames_of(setup, seed)
+    return frames | {"dark": frames["dark"].assign_attrs(binning=(int(strength),) * 2)}
+
+
 def _hot_left(setup: Setup, seed: int, strength: float) -> Frames:
     """Strength: hot pixels of a million, no dark."""
     camera = replace(setup.camera, hot_fraction=strength / 1e6, hot_rate=40.0, hot_spread=0.3)
@@ -360,6 +380,7 @@ FAULTS: dict[str, Fault] = {
     "dark multiplied": Fault(_dark_scaled, "dark strength", "×", (1.02, 1.05, 1.1, 1.2, 0.8, 0.5), 1.2),
     "dark colder than it says": Fault(_dark_colder, "dark temperature", "°C", (0.5, 1, 2, 4, 7), 3),
     "lights warming up": Fault(_warming, "temperature drift", "°C", (0.5, 1, 2, 4, 8), 4),
+    "darks warming up": Fault(_darks_warming, "temperature drift", "°C", (0.5, 1, 2, 4, 8), 4),
     "offset left in the light": Fault(
         _offset_left, "flat correction", "% of the sky", (2, 4, 6, 10, 20, -10), 15
     ),
@@ -376,7 +397,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "glow missing in the dark": Fault(_glow, "amp glow", "of the glow", (0.05, 0.1, 0.2, 0.3, 0.5), 0.4),
     "sky gradient": Fault(_gradient, "gradient", "%", (15, 25, 35, 50, 80), 60),
-    "light in the darks": Fault(_leak, "light leak", "× the dark current", (0.1, 0.3, 0.5, 1, 3), 1.5),
+    "light in the darks": Fault(_leak, "light leak", "× the dark current", (0.1, 0.3, 0.5, 1, 3), 3),
     "rows shifted": Fault(_row_noise, "banding", "% of the noise", (5, 10, 15, 20, 40), 25),
     "flat rounded": Fault(_rounded_flat, "fractions", "step", (0.0005, 0.002, 0.004, 0.02, 1), 0.02),
     "too few for 3 σ": Fault(_few_frames, "rejection", "frames", (12, 11, 10, 5), 10),
@@ -387,6 +408,8 @@ FAULTS: dict[str, Fault] = {
         _colours_swapped, "colour pattern", "% of the usual light", (0.01, 0.1, 1, 10, 100), 50
     ),
     "darks of another ISO": Fault(_mixed_iso, "mixed settings", "frames", (1, 4, 8), 4),
+    "darks of another gain": Fault(_other_gain, "mixed settings", "×", (1.005, 1.02, 1.1, 2), 1.1),
+    "darks of another binning": Fault(_binned, "mixed settings", "× each side", (1, 2, 3), 2),
     "hot pixels left": Fault(_hot_left, "hot pixels", "of a million", (10, 30, 100, 300, 1000), 500),
     "cloud in one light": Fault(_cloud, "odd frames", "%", (5, 10, 20, 50), 25),
     "offset of one dark": Fault(_odd_dark, "odd frames", "% of the read noise", (25, 50, 100, 300), 200),
