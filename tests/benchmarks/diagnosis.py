@@ -380,7 +380,6 @@ FAULTS: dict[str, Fault] = {
     "dark multiplied": Fault(_dark_scaled, "dark strength", "×", (1.02, 1.05, 1.1, 1.2, 0.8, 0.5), 1.2),
     "dark colder than it says": Fault(_dark_colder, "dark temperature", "°C", (0.5, 1, 2, 4, 7), 3),
     "lights warming up": Fault(_warming, "temperature drift", "°C", (0.5, 1, 2, 4, 8), 4),
-    "darks warming up": Fault(_darks_warming, "temperature drift", "°C", (0.5, 1, 2, 4, 8), 4),
     "offset left in the light": Fault(
         _offset_left, "flat correction", "% of the sky", (2, 4, 6, 10, 20, -10), 15
     ),
@@ -408,13 +407,14 @@ FAULTS: dict[str, Fault] = {
         _colours_swapped, "colour pattern", "% of the usual light", (0.01, 0.1, 1, 10, 100), 50
     ),
     "darks of another ISO": Fault(_mixed_iso, "mixed settings", "frames", (1, 4, 8), 4),
-    "darks of another gain": Fault(_other_gain, "mixed settings", "×", (1.005, 1.02, 1.1, 2), 1.1),
-    "darks of another binning": Fault(_binned, "mixed settings", "× each side", (1, 2, 3), 2),
     "hot pixels left": Fault(_hot_left, "hot pixels", "of a million", (10, 30, 100, 300, 1000), 500),
     "cloud in one light": Fault(_cloud, "odd frames", "%", (5, 10, 20, 50), 25),
     "offset of one dark": Fault(_odd_dark, "odd frames", "% of the read noise", (25, 50, 100, 300), 200),
     "gain stated wrongly": Fault(_wrong_gain, "noise", "×", (1.1, 1.3, 2, 4, 0.5), 2),
     "flats of another night": Fault(_other_night, "flat night", "h", (12, 30, 72, 500), 72),
+    "darks warming up": Fault(_darks_warming, "temperature drift", "°C", (0.5, 1, 2, 4, 8), 4),
+    "darks of another gain": Fault(_other_gain, "mixed settings", "×", (1.005, 1.02, 1.1, 2), 1.1),
+    "darks of another binning": Fault(_binned, "mixed settings", "× each side", (1, 2, 3), 2),
 }
 
 
