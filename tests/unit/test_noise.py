@@ -132,6 +132,7 @@ class TestGain:
         assert abs(found.value - gain) < 4 * found.error
         two = measure_gain(stack(flats[:2]), stack(biases))
         assert two.samples == 1
+        assert measure_gain(stack(flats), stack(biases[:2])).samples == 2
         assert two.error == pytest.approx(found.error * np.sqrt(2), rel=0.3)
 
     @pytest.mark.parametrize("axis", [0, 1])
