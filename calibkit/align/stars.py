@@ -22,8 +22,9 @@ _LARGE = 8_000_000
 _FWHM = math.sqrt(8 * math.log(2))
 #: Frames that are measured at a time: each is held as a whole, 4 bytes a pixel and as much again while it is searched.
 _AT_ONCE = 2
-#: With fewer stars than this in a colour, the others are searched, too, and then all with the finer background.
-_ENOUGH = 30
+#: With fewer stars than this in a colour, the others are searched, too, and then all with the finer background; not with
+#: more, because the search that shows most may owe it to hot pixels.
+_ENOUGH = 12
 #: Tiles of the background in binned pixels: wide ones, and those that follow the filaments of a nebula.
 _TILES = (64, 16)
 
