@@ -121,7 +121,7 @@ def test_what_is_counted_adds_up(values: np.ndarray, reject: str) -> None:
     assert (inside | (there == 0)).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     n=st.integers(1, 45),
     method=st.sampled_from(METHODS),
