@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ import xarray as xr
 from calibkit import meta
 from calibkit.align.lights import Light
 from calibkit.cfa import channel_index
-from calibkit.combining.normalise import NORMALISATIONS, coefficients, measure
+from calibkit.combining.normalise import NORMALISATIONS, coefficients, measure, workable
 from calibkit.combining.threads import run
 from calibkit.combining.weights import frame_weights
-from calibkit.errors import SettingError
+from calibkit.errors import CalibkitWarning, SettingError
 from calibkit.progress import Progress
 
 
@@ -69,8 +70,11 @@ def levels_of(
             run=lambda function, count, what: run(function, count, what, progress),
         )
     if normalise != "none" and not alone:
-        name = "additive_scaling" if normalise == "auto" else normalise
-        factor, term = coefficients(name, levels, lambda i: lights[i].name)
+        if normalise == "auto":
+            normalise, simpler = workable("additive_scaling", levels)
+            if simpler:
+                warnings.warn(simpler, CalibkitWarning, stacklevel=3)
+        factor, term = coefficients(normalise, levels, lambda i: lights[i].name)
     weight, _ = frame_weights(
         weights,
         template,

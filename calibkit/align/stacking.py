@@ -68,7 +68,7 @@ def stack_lights(
         are more than 4 σ (*low*, *high*) and a step to the neighbouring pixels away from the median of the frames.
     normalise : str
         As for `calibkit.combine`; levels and spreads are measured on the lights before they are aligned. ``"auto"``
-        shifts and scales.
+        shifts and scales, or only shifts where most pixels of a light are equal, and warns of that.
     weights : {"exposure", "noise"} or sequence of float, optional
         As for `calibkit.combine`; numbers for all the lights, or for those that could be aligned.
     channels : {"planes", "mosaic", "debayer", "drizzle"}

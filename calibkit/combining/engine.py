@@ -54,7 +54,8 @@ def combine(
         for 5 and 6 instead of the generalised ESD test.
     normalise : {"auto", "none", "additive", "multiplicative", "additive_scaling", "multiplicative_scaling"}
         How frames are brought to the median level (and spread) of all before outliers are looked for, each
-        colour channel by itself. ``"auto"`` multiplies flats, shifts and scales lights, and leaves others alone.
+        colour channel by itself. ``"auto"`` multiplies flats, shifts and scales lights (or only shifts
+        them, with a warning, where most pixels of one are equal), and leaves others alone.
     weights : {"exposure", "noise"} or array of shape (frame,), optional
         For the mean: by exposure time, by the inverse of the measured noise variance, or as given.
     max_iterations : int, optional

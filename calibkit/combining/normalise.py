@@ -107,8 +107,7 @@ def measure(
     found = run(one_frame, reader.shape[0], "measure levels")
     location, scale, spread = (np.array([entry[i] for entry in found]) for i in range(3))
     if not np.isfinite(location).all():
-        frame = int(np.flatnonzero(~np.isfinite(location).all(axis=1))[0])
-        msg = f"{reader.name(frame)}: no usable pixel where its level is measured, so it cannot be normalised"
+        msg = f"{reader.name(_first(np.isfinite(location)))}: no usable pixel where its level is measured, so it cannot be normalised"
         raise MismatchError(msg)
     return Levels(location, scale, spread)
 
@@ -124,6 +123,21 @@ def _pixel_noise(planes: list[np.ndarray]) -> float:
     return biweight(d)[1] / np.sqrt(6.0) if d.size else np.nan
 
 
+def workable(normalise: str, levels: Levels) -> tuple[str, str]:
+    """What ``"auto"`` stands for with frames of these levels, and why it is not *normalise*, "" if it is."""
+    known = (levels.scale > 0).all(axis=1)
+    if not normalise.endswith("scaling") or known.all():
+        return normalise, ""
+    simple = normalise.removesuffix("_scaling")
+    why = f"in {np.sum(~known)} of {known.size} most pixels are equal, so that their spread says nothing"
+    return simple, f"normalise='auto' became {simple!r} for these frames: {why}"
+
+
+def _first(fine: np.ndarray) -> int:
+    """The first frame that is not fine in all its channels."""
+    return int(np.flatnonzero(~fine.all(axis=1))[0])
+
+
 def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
     """Factor and term (frame, channel) that bring every frame to the median level and spread of all.
 
@@ -134,7 +148,7 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
     ones = np.ones_like(location)
     common, common_scale = np.median(location, axis=0), np.median(scale, axis=0)
     if normalise.startswith("multiplicative") and not (location > 0).all():
-        frame = int(np.flatnonzero(~(location > 0).all(axis=1))[0])
+        frame = _first(location > 0)
         msg = (
             f"{name(frame)}: its level is {location[frame].min():.6g}, and only frames with a level above zero "
             "can be normalised by multiplying; use normalise='additive' or 'none'"
@@ -143,9 +157,8 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
     stretch = ones
     if normalise.endswith("scaling"):
         if not (scale > 0).all():
-            frame = int(np.flatnonzero(~(scale > 0).all(axis=1))[0])
             msg = (
-                f"{name(frame)}: all its pixels are equal, so that its spread cannot be matched; use "
+                f"{name(_first(scale > 0))}: most of its pixels are equal, so that its spread cannot be matched; use "
                 f"normalise={normalise.removesuffix('_scaling')!r} or 'none'"
             )
             raise SettingError(msg)

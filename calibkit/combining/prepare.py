@@ -14,7 +14,7 @@ from calibkit.cfa import channel_index
 from calibkit.combining.choose import choose_rejection, is_coarse
 from calibkit.combining.efficiency import efficiency, tabled
 from calibkit.combining.noise_model import detector_of, sample_noise
-from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, Levels, coefficients, measure
+from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, Levels, coefficients, measure, workable
 from calibkit.combining.plan import METHODS, Noise, Plan
 from calibkit.combining.reach import can_reject, limits_of, rejection_named
 from calibkit.combining.reading import StackReader
@@ -70,6 +70,7 @@ def prepare(
         msg = f"{n} frames are more than combine can count per pixel (65535); combine them in groups"
         raise SettingError(msg)
     cell, channels = channel_index(stack)
+    automatic = normalise == "auto"
     normalise = normalisation_of(normalise, stack)
     detector = detector_of(stack, gain=gain, read_noise=read_noise)
     notes: list[str] = []
@@ -94,6 +95,9 @@ def prepare(
             noise=weights == "noise",
             run=lambda function, count, what: run(function, count, what, progress),
         )
+    if automatic:
+        normalise, simpler = workable(normalise, levels) if levels else (normalise, "")
+        notes += [simpler] if simpler else []
     if normalise != "none":
         scale, zero = coefficients(normalise, levels, reader.name)
     weight, relative = frame_weights(

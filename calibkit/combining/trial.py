@@ -12,7 +12,7 @@ import xarray as xr
 from calibkit.calibration.pairs import clipped_variance
 from calibkit.cfa import channel_index
 from calibkit.combining.engine import combine
-from calibkit.combining.normalise import Levels, coefficients, measure
+from calibkit.combining.normalise import Levels, coefficients, measure, workable
 from calibkit.combining.prepare import normalisation_of
 from calibkit.combining.reading import StackReader
 from calibkit.combining.threads import run
@@ -306,6 +306,8 @@ def _normalised(
         return stack, levels
     if levels is None:
         levels = measure_levels(stack)
+    if normalise == "auto":
+        name, _ = workable(name, levels)
     scale, zero = coefficients(name, levels, lambda frame: f"frame {frame}")
     signal = stack["signal"] if isinstance(stack, xr.Dataset) else stack
     index = np.tile(cell, [-(-size // p) for size, p in zip(signal.shape[1:], cell.shape, strict=True)])

@@ -364,12 +364,23 @@ class TestNormalisation:
             combine(make_stack(level=-5.0), normalise="multiplicative")
         flat = make_stack()
         flat[3] = 7.0
-        with pytest.raises(SettingError, match=r"frame3\.fits: all its pixels are equal"):
+        with pytest.raises(SettingError, match=r"frame3\.fits: most of its pixels are equal"):
             combine(flat, normalise="additive_scaling")
         empty = make_stack()
         empty[2] = np.nan
         with pytest.raises(MismatchError, match=r"frame2\.fits: no usable pixel"):
             combine(empty, normalise="additive")
+
+    def test_lights_of_coarse_numbers_are_only_shifted_and_that_is_said(self) -> None:
+        sky = np.random.default_rng(2).random((12, 24, 30)) < 0.1  # a step more in a tenth of the pixels
+        levels = 11 + np.arange(12)[:, None, None]
+        stack = make_stack(kind="light").copy(data=(sky + levels).astype("f4"))
+        with pytest.warns(
+            CalibkitWarning, match=r"'auto' became 'additive'.* in 12 of 12 most pixels are equal"
+        ):
+            result = combine(stack, reject="none")
+        assert result.attrs["provenance"][-1]["normalise"] == "additive"
+        np.testing.assert_allclose(result.signal, 16.5 + sky.mean(axis=0), atol=1e-5)
 
 
 class TestRefusals:
