@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibkit.cli.scan import add_folder_options, alike, read_session, show_list, show_session
+from calibkit.cli.scan import add_folder_options, alike, read_session, show_list, show_session, told_frames
 from calibkit.cli.terminal import Meter, Terminal, relative_to_here
 from calibkit.errors import Cancelled
 
@@ -45,15 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_folder_options(parser)
     add_out_options(parser)
     parser.add_argument("--no-repair", action="store_true", help="leave hot and other bad pixels as they are")
-    noise = parser.add_argument_group("the camera, where its frames do not say it or say it wrongly")
-    noise.add_argument("--gain", type=float, metavar="G", help="electrons per ADU")
-    noise.add_argument("--read-noise", type=float, metavar="R", help="electrons")
-    noise.add_argument(
-        "--pedestal",
-        type=float,
-        metavar="P",
-        help="ADU of a pixel without light; 0 where the camera has subtracted a dark itself",
-    )
+    add_camera_options(parser)
     combining = parser.add_argument_group("how masters are combined")
     combining.add_argument("--method", metavar="NAME", help="mean (default), median …")
     combining.add_argument("--reject", metavar="NAME", help="auto (default), none, sigma …")
@@ -72,7 +64,21 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         camera=CameraSettings(gain=args.gain, read_noise=args.read_noise, pedestal=args.pedestal),
         defects=DefectSettings(repair=not args.no_repair),
     )
-    return work(read_session(args, terminal), recipe, args, terminal)
+    session = read_session(args.folder, told_frames(args, recipe.frames), terminal)
+    return work(session, recipe, args, terminal)
+
+
+def add_camera_options(parser: argparse.ArgumentParser) -> None:
+    """What is known of the camera."""
+    noise = parser.add_argument_group("the camera, where its frames do not say it or say it wrongly")
+    noise.add_argument("--gain", type=float, metavar="G", help="electrons per ADU")
+    noise.add_argument("--read-noise", type=float, metavar="R", help="electrons")
+    noise.add_argument(
+        "--pedestal",
+        type=float,
+        metavar="P",
+        help="ADU of a pixel without light; 0 where the camera has subtracted a dark itself",
+    )
 
 
 def add_out_options(parser: argparse.ArgumentParser) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from calibkit.cli.calibrate import add_out_options, work
+from calibkit.cli.calibrate import add_camera_options, add_out_options, work
+from calibkit.cli.scan import add_folder_options, read_session, told_frames
 from calibkit.cli.terminal import Terminal
 
 _EXAMPLES = """\
@@ -14,7 +16,9 @@ examples:
   calibkit recipe mine.yaml                           the usual settings as a file, to be edited
   calibkit process night -o done --recipe mine.yaml   as the file says
   calibkit process night -o done --recipe mine.yaml --dry-run
+  calibkit process sun -o done --flat 'flat-*' --pedestal 0   what the frames do not say
 
+What is said on the command line goes before what the recipe says.
 A run that was stopped goes on where it was when it is started again; what has changed is redone.
 Exit code: 0 when everything was done, 1 when something could not be done, 130 after Ctrl-C.
 """
@@ -33,8 +37,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="FOLDER", help="where the frames are, folders below included")
+    add_folder_options(parser)
     add_out_options(parser)
+    add_camera_options(parser)
     parser.add_argument(
         "-r",
         "--recipe",
@@ -47,16 +52,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Do what the recipe says with the whole folder."""
     from calibkit.recipe import Recipe, read_recipe
-    from calibkit.session import scan
 
     recipe = Recipe() if args.recipe is None else read_recipe(Path(args.recipe).expanduser())
-    frames = recipe.frames
-    with terminal.progress() as progress:
-        session = scan(
-            args.folder,
-            kinds=frames.kinds or None,
-            cfa=frames.pattern,
-            tolerances=frames.limits(),
-            progress=progress,
-        )
-    return work(session, recipe, args, terminal)
+    names = ("gain", "read_noise", "pedestal")
+    camera = {name: value for name in names if (value := getattr(args, name)) is not None}
+    recipe = replace(recipe, frames=told_frames(args, recipe.frames), camera=replace(recipe.camera, **camera))
+    return work(read_session(args.folder, recipe.frames, terminal), recipe, args, terminal)

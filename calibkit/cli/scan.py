@@ -11,7 +11,8 @@ from calibkit.cli.terminal import Terminal
 from calibkit.errors import SettingError
 
 if TYPE_CHECKING:
-    from calibkit.session import Session, Tolerances
+    from calibkit.recipe import FrameSettings
+    from calibkit.session import Session
 
 _KIND_OPTIONS = {
     "bias": "--bias",
@@ -41,7 +42,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Show the session."""
-    session = read_session(args, terminal)
+    from calibkit.recipe import FrameSettings
+
+    session = read_session(args.folder, told_frames(args, FrameSettings()), terminal)
     if args.frames:
         show_frames(session, terminal)
     show_session(session, terminal)
@@ -92,7 +95,9 @@ def _tolerance(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(msg) from None
 
 
-def _tolerances(args: argparse.Namespace) -> Tolerances:
+def told_frames(args: argparse.Namespace, settings: FrameSettings) -> FrameSettings:
+    """The settings with what the command line says of the frames, which goes before."""
+    from calibkit.recipe import FrameSettings
     from calibkit.session import Tolerances
 
     known = [field.name for field in fields(Tolerances) if isinstance(field.default, float)]
@@ -100,20 +105,27 @@ def _tolerances(args: argparse.Namespace) -> Tolerances:
     if strange:
         msg = f"--tolerance {strange[0]}: there is no such limit; there are {', '.join(known)}"
         raise SettingError(msg)
-    return Tolerances(**dict(args.tolerance), ignore=tuple(args.ignore))
+    kinds = {
+        kind: tuple(patterns) for kind in _KIND_OPTIONS if (patterns := getattr(args, kind.replace(" ", "_")))
+    }
+    return FrameSettings(
+        kinds={**settings.kinds, **kinds},
+        pattern=settings.pattern if args.pattern is None else args.pattern,
+        tolerances={**settings.tolerances, **dict(args.tolerance)},
+        ignore=tuple(dict.fromkeys((*settings.ignore, *args.ignore))),
+    )
 
 
-def read_session(args: argparse.Namespace, terminal: Terminal) -> Session:
+def read_session(folder: str, frames: FrameSettings, terminal: Terminal) -> Session:
     """Scan the folder with the kinds that were told."""
     from calibkit.session import scan
 
-    kinds = {kind: patterns for kind in _KIND_OPTIONS if (patterns := getattr(args, kind.replace(" ", "_")))}
     with terminal.progress() as progress:
         return scan(
-            args.folder,
-            kinds=kinds or None,
-            cfa=args.pattern,
-            tolerances=_tolerances(args),
+            folder,
+            kinds=frames.kinds or None,
+            cfa=frames.pattern,
+            tolerances=frames.limits(),
             progress=progress,
         )
 

@@ -73,8 +73,9 @@ def _fill_single(plan: object, outputs: dict[str, np.ndarray]) -> str:
         level = signal[y, x] / times
         variance[y, x] = (floor + slope * np.maximum(level - zero, 0.0)) * times**2 / kept[y, x]
         return ""
-    share = lacking.mean()
+    share = float(lacking.mean())
+    part = f"{100 * share:.2g} % of the pixels" if share < 0.99 else "nearly all pixels"
     return (
-        f"combine: the variance of {'the result' if share == 1 else f'{100 * share:.2g} % of the pixels'} is not known "
+        f"combine: the variance of {'the result' if share == 1 else part} is not known "
         "(NaN), because a single sample shows no scatter; combine more frames, or give gain= and read_noise="
     )

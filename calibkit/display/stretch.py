@@ -25,6 +25,10 @@ PALETTES = ("grey", "cividis", "viridis", "magma", "blue–red")
 _MAD_TO_SIGMA = 1.4826022185056018
 #: The automatic stretch puts black this many σ below the background, and the background at this brightness.
 SHADOWS, BACKGROUND = -2.8, 0.25
+#: The automatic stretch's white, as a percentile.
+_WHITE = 99.98
+#: Least σ of a background that is nearly all one number, as a fraction of the way from it to white.
+_COARSEST = 0.005
 
 
 class Levels(NamedTuple):
@@ -168,7 +172,7 @@ def auto_levels(values: np.ndarray, *, curve: Curve = "mtf", brightness: float =
     values = values[np.isfinite(values)]
     if values.size == 0:
         return Levels(0.0, 1.0)
-    high, most = (float(q) for q in np.percentile(values, (99.5, 99.98)))
+    high, most = (float(q) for q in np.percentile(values, (99.5, _WHITE)))
     median, sigma = _centre_and_sigma(values)
     black = median + SHADOWS * sigma
     white = max(high, min(median + 12.0 * sigma, most)) if curve == "linear" else most
@@ -360,17 +364,18 @@ def _centre_and_sigma(values: np.ndarray) -> tuple[float, float]:
     """Median and robust standard deviation of the finite values, (0, 0) where there are none.
 
     Where more than half of the values are one number (frames scaled to few steps) the spread is that of the
-    middle 68 %, 95 % or 99 % of them, whichever is the first that is not zero.
+    middle 68 % of them; where those are one number too, that of the middle 95 % or 99 %, and at least `_COARSEST` of
+    what the brightest are above it, or such a background would be as black as black, and every star as white as white.
     """
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 0.0
     centre = float(np.median(values))
     sigma = _MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
-    for tail, width in ((16.0, 2.0), (2.5, 4.0), (0.5, 5.2)):
+    for tail, width, least in ((16.0, 2.0, 0.0), (2.5, 4.0, _COARSEST), (0.5, 5.2, _COARSEST)):
         if sigma == 0.0:
-            low, high = np.percentile(values, (tail, 100.0 - tail))
-            sigma = float(high - low) / width
+            low, high, most = np.percentile(values, (tail, 100.0 - tail, _WHITE))
+            sigma = max(float(high - low) / width, least * float(most - centre))
     return centre, sigma
 
 

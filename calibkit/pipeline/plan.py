@@ -314,8 +314,8 @@ def _nothing(match: Match) -> str:
     reasons = "; ".join(f"{role}: {_why(match, role)}" for role in ("bias", "dark"))
     return (
         f"its pedestal is not known, since there is neither a bias nor a dark for it ({reasons}). "
-        "Add biases, or darks of the same exposure; or say in a recipe what a pixel without light holds, camera: "
-        "pedestal: 0 where the camera has subtracted a dark itself"
+        "Add biases, or darks of the same exposure; or say what a pixel without light holds, 0 where "
+        "the camera has subtracted a dark itself: camera: pedestal: 0 in a recipe, or --pedestal 0 on the command line"
     )
 
 

@@ -61,6 +61,11 @@ class MasterRow:
     error: str = ""
     seconds: float = 0.0
 
+    @property
+    def title(self) -> str:
+        """What it is called where that may not be plain: one that was given may be called a master already."""
+        return self.name if self.name.startswith("master") else f"master {self.name}"
+
 
 @dataclass
 class LightRow:

@@ -335,7 +335,7 @@ class _Run:
         self._said += _plan_notes(plans)
         lights = self._lights(plans)
         stacks = self._stacks() if self._stacking else []
-        said = [(f"master {row.name}", text) for row in maker.rows for text in row.warnings]
+        said = [(row.title, text) for row in maker.rows for text in row.warnings]
         said += [(row.group, text) for row in lights for text in row.warnings]
         said += [(f"stack of {row.name}", text) for row in stacks for text in row.warnings]
         warnings = _merged([*self._said, *said])

@@ -135,7 +135,7 @@ def _tiles(result: RunResult) -> str:
 
 def _problems(result: RunResult) -> str:
     failed = [f"{row.file}: {row.error}" for row in result.failed]
-    failed += [f"master {row.name}: {row.error}" for row in result.masters if row.status == FAILED]
+    failed += [f"{row.title}: {row.error}" for row in result.masters if row.status == FAILED]
     failed += list(result.session.unreadable.values())
     return _box("bad", "Could not be done", failed) + _box("warn", "Warnings", result.warnings)
 

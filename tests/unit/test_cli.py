@@ -230,6 +230,13 @@ def test_lights_whose_dark_the_camera_has_subtracted(
     for number, data in enumerate(sky):
         done = calibkit.open_result(tmp_path / "out" / "lights" / f"sub_{number}.fits")
         np.testing.assert_array_equal(done["signal"].values, data.astype(np.uint16).astype(np.float32) - 100)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("calibkit recipe: 1\nuntil: lights\ncamera: {pedestal: 7, read_noise: 2}\n")
+    told = ("--recipe", recipe, "--pedestal", 90, "--dark", "sub_4.fits", "--no-report")
+    code, out, _ = call(capsys, "process", tmp_path, "-o", tmp_path / "told", *told)
+    assert code == 0, out
+    assert len(list((tmp_path / "told" / "lights").iterdir())) == 4, "the fifth was said to be a dark"
+    assert (tmp_path / "told" / "masters" / "dark_10s.fits").exists()
 
 
 def test_a_recipe_is_written_checked_and_followed(

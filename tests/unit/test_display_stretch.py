@@ -69,6 +69,19 @@ def test_a_frame_of_few_steps_is_not_black(sky: np.ndarray) -> None:
     np.testing.assert_allclose(stretch([np.median(few)], *levels, curve="mtf"), 0.25, atol=0.01)
 
 
+@pytest.mark.parametrize("curve", ["asinh", "mtf"])
+def test_a_background_of_one_number_is_not_black_and_faint_stars_are_not_white(curve: str) -> None:
+    """The mean of aligned frames of few steps: zero but for stars and some thousandths at their edges."""
+    few = np.zeros(100_000)
+    few[:400] = np.geomspace(0.01, 12.0, 400)
+    few[400:1200] = np.tile([-0.001, 0.001], 400)
+    shades = stretch(few, *auto_levels(few, curve=curve), curve=curve)
+    assert shades[-1] == pytest.approx(0.25, abs=0.01)
+    faint, bright = np.searchsorted(few[:400], [0.1, 2.0])
+    assert 0.27 < shades[faint] < 0.5
+    assert 0.75 < shades[bright] < 0.99
+
+
 def test_linear_levels(sky: np.ndarray) -> None:
     levels = auto_levels(sky, curve="linear")
     assert levels.midtone == 0.5
