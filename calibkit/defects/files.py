@@ -13,7 +13,7 @@ from calibkit import flags as fl
 from calibkit.defects.defect_map import POINT, DefectMap
 from calibkit.errors import FrameFileError, MismatchError, OutputError
 from calibkit.io.damage import fits_damage
-from calibkit.io.tiles import check_tiles
+from calibkit.io.tiles import check_tiles, decompressing
 
 #: FITS keyword → attribute, for what tells the sensor.
 _CARDS = {"INSTRUME": "camera", "CFA": "cfa", "ROWORDER": "roworder"}
@@ -56,8 +56,8 @@ def read_mask(path: str | os.PathLike[str], *, like: xr.DataArray | xr.Dataset |
 
     path = Path(path)
     with fits_damage(path, "cannot be read as a defect mask"):
-        check_tiles(path)
-        with fits.open(path, memmap=False) as hdus:
+        methods = check_tiles(path)
+        with decompressing(methods), fits.open(path, memmap=False) as hdus:
             return _map_in(path, hdus, like)
 
 

@@ -18,7 +18,17 @@ def _raised() -> tuple[type[Exception], ...]:
     from astropy.io.fits.verify import VerifyError
 
     return (
-        *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError),
+        *(
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            OverflowError,
+            AssertionError,
+        ),
         *(
             RuntimeError,
             MemoryError,

@@ -13,7 +13,7 @@ from calibkit.io.damage import fits_damage
 from calibkit.io.inflate import InflateStream, StreamPool
 from calibkit.io.layout import cut_off, read_layout
 from calibkit.io.source import FrameInfo, check_rows, fill
-from calibkit.io.tiles import check_tiles
+from calibkit.io.tiles import check_tiles, decompressing
 
 _pool = StreamPool()
 
@@ -24,7 +24,7 @@ class FitsSource:
     def __init__(self, path: Path, *, gzipped: bool) -> None:
         self._layout, self.info = read_layout(path, gzipped=gzipped)
         self._checked = self._layout.dtype.kind != "f"
-        self._tiles_checked = False
+        self._methods: frozenset[str] | None = None  # of compressing its tiles, once they are checked
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -125,10 +125,12 @@ class FitsSource:
             fits_damage(layout.path, "the compressed image is damaged or cut off"),
             self._lock,
         ):
-            if not self._tiles_checked:
-                check_tiles(layout.path, layout.hdu)
-                self._tiles_checked = True
-            with fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus:
+            if self._methods is None:
+                self._methods = check_tiles(layout.path, layout.hdu)
+            with (
+                decompressing(self._methods),
+                fits.open(layout.path, memmap=False, lazy_load_hdus=True) as hdus,
+            ):
                 rows = np.asarray(hdus[layout.hdu].section[y0:y1])
         if rows.shape != (y1 - y0, layout.shape[1]):
             found = " × ".join(map(str, rows.shape))

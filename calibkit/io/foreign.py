@@ -16,7 +16,7 @@ from calibkit.frames import open_stack
 from calibkit.io import read_info
 from calibkit.io.damage import fits_damage
 from calibkit.io.source import FrameInfo
-from calibkit.io.tiles import check_tiles
+from calibkit.io.tiles import check_tiles, decompressing
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -146,6 +146,6 @@ def _read_extension(path: Path, name: str, active: tuple[int, int, int, int]) ->
 
     y0, y1, x0, x1 = active
     with fits_damage(path, f"the extension {name} cannot be read"):
-        check_tiles(path)
-        with fits.open(path, memmap=False) as hdus:
+        methods = check_tiles(path, name)
+        with decompressing(methods), fits.open(path, memmap=False) as hdus:
             return hdus[name].data[y0:y1, x0:x1].astype(np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from calibkit.errors import FrameFileError
 from calibkit.io.atomic import part_file
 from calibkit.io.provenance import sha256_of
-from calibkit.pipeline.store import unwritable, write_whole
+from calibkit.pipeline.store import read_record, unwritable, write_record
 
 _PIECE = 16 * 2**20
 
@@ -42,23 +41,21 @@ class Library:
     def fetch(self, key: str, path: Path) -> dict[str, Any] | None:
         """Copy the master with that digest to *path* and return what is known of it; None if there is none."""
         kept = self._master(key)
+        record = read_record(kept.with_suffix(".json"))
         try:
-            record = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
-            row, digest = dict(record["row"]), record["sha256"]
-            if record["key"] != key or sha256_of(kept) != digest:
+            if record is None or record["key"] != key or sha256_of(kept) != record["sha256"]:
                 return None
-        except (OSError, ValueError, KeyError, TypeError, FrameFileError):
+        except FrameFileError:
             return None
         _copy(kept, path)
-        return row if sha256_of(path) == digest else None
+        return record["row"] if sha256_of(path) == record["sha256"] else None
 
     def keep(self, key: str, path: Path, row: Mapping[str, Any]) -> None:
         """Take a copy of the master at *path* into the library."""
         kept = self._master(key)
         record = {"key": key, "sha256": sha256_of(path), "row": dict(row)}
         _copy(path, kept)  # the record comes last: without it the file is not looked at
-        text = json.dumps(record, ensure_ascii=False)
-        write_whole(kept.with_suffix(".json"), text.encode("utf-8", "surrogatepass"))
+        write_record(kept.with_suffix(".json"), record)
 
     def _master(self, key: str) -> Path:
         return self._folder / f"{key[:32]}.fits"

@@ -18,6 +18,7 @@ from typing import Any
 from calibkit import __version__
 from calibkit.errors import FrameFileError, OutputError, SettingError
 from calibkit.io.atomic import flush_file, part_file
+from calibkit.io.json_file import read_json
 from calibkit.session import Frame
 
 MASTERS, LIGHTS, STACKS, HIDDEN = "masters", "lights", "stacks", ".calibkit"
@@ -105,11 +106,8 @@ class Store:
         """
         if self.overwrite and path not in self._written:
             return None
-        try:
-            record = json.loads(self._record(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if not isinstance(record, dict) or record.get("key") != key:
+        record = read_record(self._record(path))
+        if record is None or record["key"] != key:
             return None
         if record.get("boot", boot_id()) != boot_id():
             if not passing:
@@ -121,10 +119,9 @@ class Store:
             if not passing:
                 return None
         else:
-            if [stat.st_size, stat.st_mtime_ns] != record.get("stamp"):
+            if [stat.st_size, stat.st_mtime_ns] != record["stamp"]:
                 return None
-        row = record.get("row")
-        return row if isinstance(row, dict) else None
+        return record["row"]
 
     def refuse_foreign(self, path: Path) -> None:
         """Raise OutputError when *path* is a file that calibkit did not write."""
@@ -147,7 +144,7 @@ class Store:
 
     def forget(self, path: Path) -> None:
         """Before *path* is written again: its record goes first, so that a stop in between leaves no false one."""
-        self._record(path).unlink(missing_ok=True)
+        _remove(self._record(path))
 
     @property
     def defers(self) -> bool:
@@ -167,7 +164,7 @@ class Store:
             raise unwritable(target, error) from error
         record = {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)}
         record |= {} if flushed else {"boot": boot_id()}
-        write_whole(target, json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        write_record(target, record)
         self._written.add(path)
 
     def remember_later(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
@@ -186,7 +183,7 @@ class Store:
 
     def discard(self, path: Path) -> None:
         """Remove a result that was only passing, or that must not be trusted."""
-        path.unlink(missing_ok=True)
+        _remove(path)
 
     def _record(self, path: Path) -> Path:
         relative = path.relative_to(self.out)
@@ -240,6 +237,29 @@ def _short_name(relative: str) -> str:
     return str(path)
 
 
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record with a digest of itself, so that `read_record` knows it again.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    plain = json.loads(json.dumps(record))
+    text = json.dumps(plain | {"digest": key_of(record=plain)}, ensure_ascii=False)
+    write_whole(path, text.encode("utf-8", "surrogatepass"))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote; None when nothing is there, or something that somebody or something has changed."""
+    try:
+        record = read_json(path, "record of a result")
+    except FrameFileError:
+        return None
+    digest = record.pop("digest", None)
+    return record if digest == key_of(record=record) else None
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write *data* so that *path* is there either whole or not at all.
 
@@ -251,6 +271,13 @@ def write_whole(path: Path, data: bytes) -> None:
     with part_file(path, overwrite=True) as part:
         part.write_at(0, data)
         part.finish(overwrite=True)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

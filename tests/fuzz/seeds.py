@@ -46,6 +46,13 @@ def make_seeds(folder: Path, real: Path | None = None) -> list[Path]:
     write("cube.fits", fits.PrimaryHDU(np.stack([data] * 3), header))
     write("extension.fits", fits.PrimaryHDU(), fits.ImageHDU(data, header))
     write("tiled.fits.fz", fits.PrimaryHDU(), fits.CompImageHDU(data, header))
+    for method in ("HCOMPRESS_1", "PLIO_1", "GZIP_2"):
+        tile = {"compression_type": method, "tile_shape": (8, 36)}
+        write(
+            f"{method.lower()}.fits.fz",
+            fits.PrimaryHDU(),
+            fits.CompImageHDU((data // 2).astype(np.int16), header, **tile),
+        )
     packed = folder / "packed.fits.gz"
     packed.write_bytes(gzip.compress((folder / "unsigned.fits").read_bytes()))
     Image.fromarray(data).save(folder / "picture.tif")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.records import attempt
 from tests.fuzz.run import Reader, run
 
 
@@ -18,6 +19,11 @@ def test_spoilt_files_are_refused_clearly() -> None:
 def test_spoilt_frames_of_real_cameras_are_refused_clearly(shared_data: Callable[[str], Path]) -> None:
     failures = run(100, seed=2, real=shared_data("robust"))
     assert not failures, "\n\n".join(map(str, failures))
+
+
+def test_runs_go_on_from_spoilt_records_as_from_none() -> None:
+    wrong = attempt(6, seed=3)
+    assert not wrong, "\n\n".join(wrong)
 
 
 @pytest.mark.parametrize("size", ["100000", "2147483647"])
