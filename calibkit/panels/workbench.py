@@ -253,7 +253,11 @@ class Workbench(Panel):
 
     def recipe(self) -> Recipe:
         """What the steps are set to, for `calibkit.process` and the command line."""
-        return self.state.recipe({} if self.session is None else self.session.asked)
+        if self.session is None:
+            return self.state.recipe({})
+        lights = Material(self.session, self.out, lights=self.state.lights).lights
+        names = [] if lights is None else [frame.relative for frame in lights.frames]
+        return self.state.recipe(self.session.asked, names)
 
     def cells(self) -> list[Cell]:
         """The session as the cells of a notebook: scan, run, and every step that was opened."""

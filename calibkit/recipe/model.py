@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from calibkit.align.resampling import INTERPOLATIONS
+from calibkit.brightness.scaling import PICTURE_CURVES
 from calibkit.colour.narrowband import LINES
 from calibkit.combining.normalise import NORMALISATIONS
 from calibkit.combining.plan import METHODS
@@ -145,10 +147,21 @@ class LightSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AlignSettings(Section):
-    """How lights are laid upon each other; with *select* those of poor quality are left out, see `measure_quality`."""
+    """How lights are laid upon each other.
+
+    Attributes
+    ----------
+    model : {"translation", "euclidean", "similarity", "affine"}
+        See `calibkit.register`.
+    select : bool
+        Leave out those of poor quality, see `calibkit.measure_quality`.
+    leave_out : tuple of str
+        Leave out these too: their names, or patterns of names or of paths below the session's folder.
+    """
 
     model: str = _setting("similarity", rules.one_of("translation", "euclidean", "similarity", "affine"))
     select: bool = _setting(True, rules.yes_or_no)
+    leave_out: tuple[str, ...] = _setting((), rules.several(rules.text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +183,9 @@ class StackSettings(Section):
     high: float | None = _setting(None, _LIMIT)
     normalise: str = _setting("auto", rules.one_of("auto", *NORMALISATIONS))
     weights: str | None = _setting(None, rules.optional(rules.one_of("exposure", "noise")))
+    interpolation: str | None = _setting(None, rules.optional(rules.one_of(*INTERPOLATIONS)))
+    scale: float | None = _setting(None, rules.optional(rules.number(0.1, 4)))
+    pixfrac: float | None = _setting(None, rules.optional(rules.number(0.05, 2)))
     line: str = _setting("auto", rules.one_of("auto", "none", *LINES))
 
     def __post_init__(self) -> None:
@@ -180,17 +196,41 @@ class StackSettings(Section):
                 "channels 'debayer' or 'mosaic' with it, or line 'none'"
             )
             raise SettingError(msg)
+        if self.pixfrac is not None and self.channels != "drizzle":
+            msg = (
+                f"StackSettings(pixfrac={self.pixfrac:g}, channels={self.channels!r}): drops are those of drizzle; use "
+                "channels 'drizzle' with it, or leave it out"
+            )
+            raise SettingError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings(Section):
-    """How the stack is shown, as for `stretch_picture`, and the file it is shown in."""
+    """How the stack is shown, as for `stretch_picture`, its defaults where not set; and the file it is shown in."""
 
-    curve: str = _setting("mtf", rules.one_of("linear", "asinh", "mtf", "ghs"))
+    curve: str = _setting("mtf", rules.one_of(*PICTURE_CURVES))
+    black: float | None = _setting(None, rules.optional(rules.number()))
+    white: float | None = _setting(None, rules.optional(rules.number()))
+    midtone: float | None = _setting(None, rules.optional(rules.number(1e-9, 1 - 1e-9)))
+    intensity: float | None = _setting(None, rules.optional(rules.number(-5, 15)))
     brightness: float | None = _setting(None, rules.optional(rules.number(0.01, 0.99)))
     linked: bool = _setting(False, rules.yes_or_no)
+    allow_clipping: bool = _setting(False, rules.yes_or_no)
     format: str = _setting("png", rules.one_of("png", "tif"))
     bits: int = _setting(8, rules.whole(8, 16))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, curves in (("midtone", ("asinh", "mtf")), ("intensity", ("ghs",))):
+            if getattr(self, name) is not None and self.curve not in curves:
+                msg = (
+                    f"PictureSettings({name}={getattr(self, name):g}, curve={self.curve!r}): it has no effect on this curve; "
+                    f"it belongs to {' and '.join(map(repr, curves))}"
+                )
+                raise SettingError(msg)
+        if self.black is not None and self.white is not None and not self.white > self.black:
+            msg = f"PictureSettings(black={self.black:g}, white={self.white:g}): white has to be above black"
+            raise SettingError(msg)
 
 
 #: The sections of a recipe, in the order of the work.

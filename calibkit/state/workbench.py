@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import traitlets
 
 from calibkit.recipe import (
     AlignSettings,
+    DarkSettings,
     DefectSettings,
     FrameSettings,
     MasterSettings,
@@ -20,6 +21,7 @@ from calibkit.recipe import (
 from calibkit.recipe.model import Section
 from calibkit.session import Tolerances
 from calibkit.state.base import State
+from calibkit.state.brightness import BrightnessState
 
 #: The steps in the order of the lecture.
 STEPS = (
@@ -59,23 +61,32 @@ class WorkbenchState(State):
         others = {name: value for name, value in self.steps.items() if name != step}
         self.steps = {**others, step: settings} if settings else others
 
-    def recipe(self, asked: Mapping[str, Any]) -> Recipe:
+    def recipe(self, asked: Mapping[str, Any], lights: Sequence[str] = ()) -> Recipe:
         """What the steps are set to, as far as a recipe has it.
 
         Parameters
         ----------
         asked : mapping
             Options that `calibkit.scan` was given.
+        lights : sequence of str
+            Names of the lights that are stacked, for those that are left out by hand.
         """
-        stacking = self.steps.get("stack", {})
+        stacking, light = self.steps.get("stack", {}), self.steps.get("calibrate", {})
         select = {"select": stacking["judge"]} if "judge" in stacking else {}
+        left_out = tuple(lights[number] for number in stacking.get("left_out", ()) if number < len(lights))
+        shown = BrightnessState(**self.steps.get("brightness", {})).options()
+        if "black" in shown:  # these are for all channels
+            shown["linked"] = True
+        scale = light.get("dark_scale")
+        repair = {"repair": light["repair"]} if "repair" in light else {}
         return Recipe(
             frames=_frame_settings(asked),
             masters=_section(MasterSettings, self.steps.get("combine", {})),
-            defects=_section(DefectSettings, self.steps.get("hot pixels", {})),
-            align=_section(AlignSettings, {**stacking, **select}),
+            dark=DarkSettings() if scale is None else DarkSettings(scale=scale),
+            defects=_section(DefectSettings, {**self.steps.get("hot pixels", {}), **repair}),
+            align=_section(AlignSettings, {**stacking, **select, "leave_out": left_out}),
             stack=_section(StackSettings, stacking),
-            picture=_section(PictureSettings, self.steps.get("brightness", {})),
+            picture=_section(PictureSettings, shown),
         )
 
 

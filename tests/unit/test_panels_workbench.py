@@ -154,6 +154,19 @@ def test_settings_of_steps_are_checked() -> None:
     assert (recipe.align.select, recipe.stack.method) == (False, "median")
     assert recipe.frames.kinds == {"flat": ("f-*",)}
     assert recipe.frames.tolerances == {"flat_hours": 3.0}
+    state.remember("stack", {"left_out": (1, 7), "interpolation": "bicubic"})
+    state.remember("calibrate", {"repair": False, "dark_scale": "exposure"})
+    state.remember("hot pixels", {"sigma": 7.0})
+    state.remember("brightness", {"curve": "asinh", "levels": (1.0, 9.0, 0.2)})
+    recipe = state.recipe({}, ["a.fits", "b.fits", "c.fits"])
+    assert (recipe.align.leave_out, recipe.stack.interpolation) == (("b.fits",), "bicubic")
+    assert (recipe.defects.repair, recipe.defects.sigma, recipe.dark.scale) == (False, 7.0, "exposure")
+    shown = {"curve": "asinh", "black": 1.0, "white": 9.0, "midtone": 0.2, "linked": True}
+    assert recipe.picture == ck.recipe.PictureSettings(**shown)
+    state.remember("brightness", {"curve": "ghs", "intensity": 2.0, "allow_clipping": True})
+    assert state.recipe({}).picture == ck.recipe.PictureSettings(
+        curve="ghs", intensity=2.0, allow_clipping=True
+    )
 
 
 def test_a_notebook_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from PIL import Image
 
 import calibkit
 from calibkit import Recipe, write_recipe
 from calibkit.errors import OutputError, SettingError
 from calibkit.pipeline import RunResult, lights
-from calibkit.recipe import FrameSettings, LightSettings, PictureSettings, StackSettings
+from calibkit.recipe import AlignSettings, FrameSettings, LightSettings, PictureSettings, StackSettings
 
 SHAPE = (120, 160)
 #: Times that a run is killed; raise it for a longer look: ``CALIBKIT_KILLS=50 pytest -k killed``.
@@ -110,6 +111,48 @@ def test_a_recipe_may_ask_for_drizzle(night: Path, undisturbed: RunResult, tmp_p
     middle = np.s_[..., 15:-15, 15:-15]
     assert np.nanmedian(drizzled[middle]) == pytest.approx(np.nanmedian(aligned[middle]), abs=2.0)
     assert np.nansum(drizzled[middle]) == pytest.approx(np.nansum(aligned[middle]), rel=0.02)
+
+
+def test_a_recipe_leaves_lights_out_and_says_how_stack_and_picture_are_made(
+    night: Path, undisturbed: RunResult, tmp_path: Path
+) -> None:
+    recipe = Recipe(
+        align=AlignSettings(leave_out=("light_1.fits", "light/*_2.fits")),
+        lights=LightSettings(keep=True),
+        stack=StackSettings(interpolation="linear", scale=0.5),
+        picture=PictureSettings(curve="asinh", black=100.0, white=5000.0, midtone=0.1, linked=True),
+    )
+    done = run(night, tmp_path / "out", recipe)
+    assert done.ok
+    (row,) = done.stacks
+    assert row.files == ["light/light_0.fits", "light/light_3.fits"]
+    assert row.left_out == {f"light/light_{i}.fits": "the recipe leaves it out" for i in (1, 2)}
+    lights = [calibkit.open_result(done.out / light.path) for light in done.lights]
+    moved = calibkit.register(lights, use=[True, False, False, True])
+    by_hand = calibkit.stack_lights(lights, moved, interpolation="linear", scale=0.5)
+    stack = calibkit.open_result(done.out / row.path)
+    np.testing.assert_array_equal(stack.signal.values, by_hand.signal.values)
+    shown = calibkit.stretch_picture(by_hand, curve="asinh", black=100.0, white=5000.0, midtone=0.1)
+    with Image.open(done.out / row.picture) as picture:
+        wanted = np.nan_to_num(shown.values[::-1]) * 255
+        assert np.abs(np.asarray(picture) - wanted).max() <= 0.51
+
+
+@pytest.mark.parametrize(("width", "told"), [(2.3, True), (3.4, False)])
+def test_stars_too_narrow_for_the_grid_of_a_colour_are_warned_of(
+    tmp_path: Path, width: float, told: bool
+) -> None:
+    camera = calibkit.Camera(shape=(240, 320), pattern="RGGB", offset=100.0, seed=4)
+    sky = calibkit.Sky(n_stars=90, star_flux=40_000.0, fwhm=width, drift=(2.3, -3.1))
+    sets = [
+        calibkit.FrameSet(kind="bias", count=5),
+        calibkit.FrameSet(kind="light", count=3, exposure=30.0, scene=sky),
+    ]
+    folder = calibkit.write_session(tmp_path / "night", camera, sets, seed=4)
+    done = run(folder, tmp_path / "out", Recipe(until="stack"))
+    assert any("leaves dark rings" in text for text in done.warnings) is told
+    drizzled = run(folder, tmp_path / "out", Recipe(until="stack", stack=StackSettings(channels="drizzle")))
+    assert not any("leaves dark rings" in text for text in drizzled.warnings)
 
 
 def test_what_is_finished_is_not_done_again(night: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from calibkit.recipe import (
     DefectSettings,
     FrameSettings,
     MasterSettings,
+    PictureSettings,
     StackSettings,
 )
 from calibkit.recipe.files import MOST_BYTES, recipe_text
@@ -43,7 +44,8 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
         camera=CameraSettings(gain={"R": 1.5, "G1": 1e-5}, read_noise=3),
         masters=MasterSettings(reject="none", keep=2),
         defects=DefectSettings(repair=False),
-        stack=StackSettings(low=2.5),
+        stack=StackSettings(low=2.5, scale=2, pixfrac=0.7, channels="drizzle"),
+        picture=PictureSettings(curve="ghs", intensity=3, black=-5, white=1e5),
     )
     path = write_recipe(recipe, tmp_path / "a.yaml")
     assert read_recipe(path) == recipe
@@ -154,3 +156,9 @@ def test_settings_are_checked_in_python_too() -> None:
         FrameSettings(pattern="RG\nGB")
     with pytest.raises(SettingError, match="model"):
         AlignSettings(model="rubber")
+    with pytest.raises(SettingError, match="drops are those of drizzle"):
+        StackSettings(pixfrac=0.5)
+    with pytest.raises(SettingError, match=r"intensity=2, curve='mtf'.*belongs to 'ghs'"):
+        PictureSettings(intensity=2)
+    with pytest.raises(SettingError, match="white has to be above black"):
+        PictureSettings(black=2, white=2)
