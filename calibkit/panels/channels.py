@@ -27,7 +27,7 @@ from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_plots import unit
 from calibkit.panels.image_view import ImageView
-from calibkit.panels.inputs import load_lines, with_imports
+from calibkit.panels.inputs import calibrated_lines, with_imports
 from calibkit.panels.plots import GREY, colour_of, fill, plot, source
 from calibkit.panels.settings import choice, modes, row, tick
 from calibkit.progress import Progress
@@ -118,17 +118,8 @@ class ChannelsPanel(Panel):
     # ---- code and result ----------------------------------------------------------------------------------------
 
     def code_lines(self) -> list[str]:
-        masters = {name: master for name, master in self._masters.items() if master is not None}
-        given = "".join(f", {name}={name}" for name in masters)
-        lines = [
-            "from calibkit import extract_line",
-            "from calibkit.panels import ChannelsPanel",
-            *load_lines(light=self._light, **masters),
-        ]
-        made = "light"
-        if self._raw:
-            lines += ["from calibkit import calibrate", f"calibrated = calibrate(light{given})"]
-            made = "calibrated"
+        loads, made, given = calibrated_lines("light", self._light, self._masters)
+        lines = ["from calibkit import extract_line", "from calibkit.panels import ChannelsPanel", *loads]
         worth = ""
         noise = f"light={made}" if self._noise is None else f"noise={self._noise!r}"
         if self.worth is not None:
@@ -136,7 +127,7 @@ class ChannelsPanel(Panel):
             worth = ", worth=worth"
         size = "" if self.state.size == "half" else f", size={self.state.size!r}"
         lines.append(f"result = extract_line({made}, {self.state.line!r}{worth}{size}).compute()")
-        return with_imports([*lines, self.state.code("light", *(f"{name}={name}" for name in masters))])
+        return with_imports([*lines, self.state.code("light", *given)])
 
     def compute(self) -> xr.Dataset:
         """The picture of the line; see `calibkit.extract_line`."""

@@ -64,6 +64,37 @@ def load_lines(**inputs: Any) -> list[str]:
     return with_imports([*([f"from calibkit import {', '.join(used)}"] if used else []), *lines])
 
 
+def calibrated_lines(
+    name: str, lights: xr.DataArray | xr.Dataset, masters: Mapping[str, xr.Dataset | None]
+) -> tuple[list[str], str, list[str]]:
+    """Python lines that load lights with their masters, and calibrate them where they are raw.
+
+    Parameters
+    ----------
+    name : str
+        Variable that holds the lights.
+    lights : DataArray or Dataset
+        Raw or calibrated.
+    masters : mapping
+        Argument of `calibkit.calibrate` → master, or None where there is none.
+
+    Returns
+    -------
+    lines : list of str
+    made : str
+        Variable that holds the calibrated lights.
+    given : list of str
+        The masters there are, as arguments of a call.
+    """
+    there = {each: master for each, master in masters.items() if master is not None}
+    given = [f"{each}={each}" for each in there]
+    lines = load_lines(**{name: lights}, **there)
+    if isinstance(lights, xr.Dataset):
+        return lines, name, given
+    call = f"calibrated = calibrate({', '.join([name, *given])})"
+    return [*lines, "from calibkit import calibrate", call], "calibrated", given
+
+
 def with_imports(lines: Iterable[str]) -> list[str]:
     """The same lines with every import once, at the top, and an empty line below them.
 

@@ -22,7 +22,7 @@ from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_plots import unit
 from calibkit.panels.image_view import ImageView
-from calibkit.panels.inputs import load_lines, with_imports
+from calibkit.panels.inputs import calibrated_lines, with_imports
 from calibkit.panels.plots import BLUE, ORANGE, fill, plot, source
 from calibkit.panels.settings import choice, row, tick
 from calibkit.progress import Progress, silent
@@ -114,18 +114,13 @@ class StackPanel(Panel):
     # ---- code and result ------------------------------------------------------------------------------------------
 
     def code_lines(self) -> list[str]:
-        masters = {name: master for name, master in self._masters.items() if master is not None}
-        given = "".join(f", {name}={name}" for name in masters)
+        loads, made, given = calibrated_lines("lights", self._input, self._masters)
         lines = [
             "from calibkit.align import find_stars, measure_quality, register, stack_lights",
             "from calibkit.panels import StackPanel",
-            *load_lines(lights=self._input, **masters),
+            *loads,
+            f"stars = find_stars({made})",
         ]
-        made = "lights"
-        if self._raw:
-            lines += ["from calibkit import calibrate", f"calibrated = calibrate(lights{given})"]
-            made = "calibrated"
-        lines.append(f"stars = find_stars({made})")
         if self.state.judge:
             lines.append(f"usable = measure_quality({made}, stars=stars).usable")
         chosen = "usable[n]" if self.state.judge else "True"
@@ -134,7 +129,7 @@ class StackPanel(Panel):
             f"transforms = register({made}, stars=stars, model={self.state.model!r}, use={use})",
             f"result = stack_lights({made}, transforms, {self._options_text()})",
         ]
-        return with_imports([*lines, self.state.code("lights", *(f"{name}={name}" for name in masters))])
+        return with_imports([*lines, self.state.code("lights", *given)])
 
     def compute(self) -> xr.Dataset:
         """The stack; see `calibkit.align.stack_lights`. Made only once for the same settings."""

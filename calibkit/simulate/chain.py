@@ -68,6 +68,14 @@ def _collect(
         smear = np.float32(camera.smear) * light.sum(axis=0, dtype=np.float32)
     jumping = telegraph(detector, seed, frame_index) * (heat * time)
 
+    def collect(part: np.ndarray, mean: np.ndarray, effect: str, band: int) -> None:
+        if detector.has(effect):
+            z = normals(seed, effect, part.shape, frame_index, band)
+            poisson_from_normal(mean, z)
+            part += z
+        else:
+            part += mean
+
     def work(band: int, y0: int, y1: int) -> None:
         part = charge[y0:y1]
         mean = (thermal[y0:y1] * heat + glow_y[y0:y1] * glow_x) * time
@@ -76,23 +84,13 @@ def _collect(
             mean.reshape(-1)[detector.telegraph_index[slice(*first)] - y0 * part.shape[1]] += jumping[
                 slice(*first)
             ]
-        if detector.has("thermal noise"):
-            z = normals(seed, "thermal noise", part.shape, frame_index, band)
-            poisson_from_normal(mean, z)
-            part += z
-        else:
-            part += mean
+        collect(part, mean, "thermal noise", band)
         if light is None:
             return
         mean = light[y0:y1] * time
         if smear is not None:
             mean += smear
-        if detector.has("photon noise"):
-            z = normals(seed, "photon noise", part.shape, frame_index, band)
-            poisson_from_normal(mean, z)
-            part += z
-        else:
-            part += mean
+        collect(part, mean, "photon noise", band)
 
     over_bands(detector.shape, work)
 
