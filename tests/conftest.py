@@ -6,7 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+#: A kernel may be compiled by any example, and the machine may be busy: nothing is judged by the clock.
+hypothesis.settings.register_profile("calibkit", deadline=None)
+hypothesis.settings.load_profile("calibkit")
 
 pytest.register_assert_rewrite("tests.every_pattern")
 

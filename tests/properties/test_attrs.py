@@ -68,7 +68,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(VALUES)
 @example({"$": "tuple", "v": [1]})
 @example({"a": np.array(["NaT", "2024-02-03"], "M8[ns]"), 2: np.float32(0.1), True: b"\xff"})

@@ -14,7 +14,7 @@ X = np.linspace(0.0, 1.0, 257)
 fractions = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.floats(0.0, 1e5), st.floats(-20.0, 20.0), st.tuples(fractions, fractions, fractions).map(sorted))
 def test_hyperbola_rises_from_0_to_1(factor: float, intensity: float, points: list[float]) -> None:
     low, symmetry, high = points
@@ -24,14 +24,14 @@ def test_hyperbola_rises_from_0_to_1(factor: float, intensity: float, points: li
     assert (np.diff(shown) > -1e-12).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.001, 0.2), st.floats(0.0, 8.0), st.floats(0.21, 0.45))
 def test_factor_brings_the_background_up(fraction: float, intensity: float, brightness: float) -> None:
     factor = factor_for(fraction, brightness, intensity=intensity)
     assert abs(float(hyperbolic_curve(fraction, factor, intensity=intensity)) - brightness) < 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(PICTURE_CURVES),
     st.floats(-1e4, 1e5),

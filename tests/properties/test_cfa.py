@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibkit.cfa import Pattern, channel_index
+from calibkit.cfa.neighbours import neighbour_taps
 from calibkit.errors import SettingError
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
@@ -60,7 +61,7 @@ def same(one: xr.DataArray, other: xr.DataArray) -> None:
     xr.testing.assert_identical(one.compute(), other.compute())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(frames())
 def test_mosaic_of_planes_is_the_frame(frame: xr.DataArray) -> None:
     planes = frame.cfa.planes()
@@ -69,7 +70,7 @@ def test_mosaic_of_planes_is_the_frame(frame: xr.DataArray) -> None:
     same(planes.isel(channel=slice(None, None, -1)).cfa.mosaic(), frame)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(frames())
 def test_every_pixel_is_in_the_plane_of_its_own_filter(frame: xr.DataArray) -> None:
     """Oracle: the definition, letters[y % py][x % px], pixel by pixel."""
@@ -92,7 +93,7 @@ def test_every_pixel_is_in_the_plane_of_its_own_filter(frame: xr.DataArray) -> N
     assert (found == 1).all(), "every pixel is in exactly one plane"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(frames())
 def test_one_channel_is_a_view_of_its_pixels(frame: xr.DataArray) -> None:
     pattern = frame.cfa.pattern
@@ -111,7 +112,7 @@ def test_one_channel_is_a_view_of_its_pixels(frame: xr.DataArray) -> None:
             assert (one.chunks is None) == (frame.chunks is None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(frames())
 def test_masks_and_cell_agree_with_the_labels(frame: xr.DataArray) -> None:
     pattern = frame.cfa.pattern
@@ -127,7 +128,6 @@ def test_masks_and_cell_agree_with_the_labels(frame: xr.DataArray) -> None:
         np.testing.assert_array_equal(frame.cfa.channel_mask(name), labels == name)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(TEXTS), st.integers(-7, 7), st.integers(-7, 7))
 def test_shifting_a_pattern_never_renames_a_pixel(text: str, dy: int, dx: int) -> None:
     pattern = Pattern(text)
@@ -139,7 +139,6 @@ def test_shifting_a_pattern_never_renames_a_pixel(text: str, dy: int, dx: int) -
     assert shifted.shifted(-dy, -dx) == pattern
 
 
-@settings(deadline=None)
 @given(st.text(max_size=12) | st.text(alphabet="RGBX/ ", max_size=40))
 def test_any_text_is_a_pattern_or_refused(text: str) -> None:
     try:
@@ -151,7 +150,7 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
     assert set(np.unique(pattern.labels)) == set(pattern.channels)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(frames(texts=["RGGB", "GMYC"], least=5))
 def test_cropped_planes_give_the_cropped_mosaic(frame: xr.DataArray) -> None:
     planes = frame.cfa.planes().isel(y=slice(1, 2), x=slice(1, 2))
@@ -192,3 +191,32 @@ def test_a_write_to_the_view_reaches_the_mosaic(text: str) -> None:
     name = Pattern(text).site_names[-1]
     frame.cfa[name].values[...] = 1
     np.testing.assert_array_equal(frame.values == 1, frame.cfa.channel_mask(name))
+
+
+@settings(max_examples=15)
+@given(st.sampled_from([*TEXTS, "RGB/GBR/BRG"]), st.integers(0, 12), st.integers(0, 12))
+def test_neighbours_are_of_the_same_channel_and_complete(cfa: str, y0: int, x0: int) -> None:
+    """Against a search through the pattern, pixel by pixel."""
+    pattern = Pattern(cfa)
+    frame = xr.DataArray(
+        np.zeros((3, 3)),
+        dims=("y", "x"),
+        coords={"y": y0 + np.arange(3), "x": x0 + np.arange(3)},
+        attrs={"cfa": cfa},
+    )
+    cell, _ = channel_index(frame)
+    taps, rings = neighbour_taps(cell, (1, 2))
+    step = 1 if not cfa else 2
+    for a in range(cell.shape[0]):
+        for b in range(cell.shape[1]):
+            at = (a % taps.shape[0], b % taps.shape[1])
+            own = pattern.label(y0 + a, x0 + b)
+            for ring, reach in enumerate((step, 2 * step)):
+                found = {tuple(tap) for tap in taps[at][: rings[at][ring]].tolist()}
+                expected = {
+                    (dy, dx)
+                    for dy in range(-reach, reach + 1)
+                    for dx in range(-reach, reach + 1)
+                    if (dy or dx) and pattern.label(y0 + a + dy, x0 + b + dx) == own
+                }
+                assert found == expected

@@ -16,7 +16,7 @@ from calibkit.combining import REJECTIONS, reading
 from calibkit.combining.plan import METHODS
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "uint32", "int64", "float32", "float64", ">f4", ">u2")
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
@@ -121,7 +121,7 @@ def test_what_is_counted_adds_up(values: np.ndarray, reject: str) -> None:
     assert (inside | (there == 0)).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     n=st.integers(1, 45),
     method=st.sampled_from(METHODS),

@@ -43,7 +43,7 @@ def regions(frame: xr.DataArray) -> st.SearchStrategy[tuple[float, float, float,
 
 
 @given(data=st.data(), frame=frames(), width=st.integers(1, 40), height=st.integers(1, 40))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_view_covers_the_request_and_is_never_upsampled(
     data: st.DataObject, frame: xr.DataArray, width: int, height: int
 ) -> None:
@@ -78,7 +78,7 @@ def test_a_view_covers_the_request_and_is_never_upsampled(
 
 
 @given(frame=frames(), width=st.integers(1, 40), height=st.integers(1, 40))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_each_value_is_the_mean_of_its_block_of_its_colour(
     frame: xr.DataArray, width: int, height: int
 ) -> None:
@@ -118,7 +118,7 @@ def test_each_value_is_the_mean_of_its_block_of_its_colour(
 
 
 @given(frame=frames(), data=st.data(), reduce=st.sampled_from(["mean", "max"]))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_frame_that_is_not_kept_shows_the_same(
     frame: xr.DataArray, data: st.DataObject, reduce: str
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_frame_that_is_not_kept_shows_the_same(
 
 
 @given(frame=frames())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_crop_shows_what_the_whole_frame_shows_there(frame: xr.DataArray) -> None:
     """Blocks lie on the sensor, not on the array: cropping changes only the blocks that are cut."""
     source, crop = FrameView(frame), frame.isel(y=slice(1, None), x=slice(1, None))
@@ -154,7 +154,6 @@ finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 
 
 @given(st.lists(finite | st.just(float("nan")), min_size=1, max_size=200))
-@settings(deadline=None)
 def test_codes_come_back(values: list[float]) -> None:
     array = np.array(values, np.float32)
     codes, scale = encode(array)

@@ -141,7 +141,7 @@ def test_every_panel_is_here() -> None:
 
 @pytest.mark.parametrize("panel", list(PANELS), indirect=True)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_code_makes_the_result_byte_by_byte(panel: Panel, fresh: Fresh, data: st.DataObject) -> None:
     chosen = data.draw(PANELS[type(panel).__name__][1])
     panel.state.restore()

@@ -49,7 +49,7 @@ def bands(draw: st.DrawFn, height: int) -> list[tuple[int, int]]:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_frame_in_any_bands_as_astropy_reads_it(folder: Path, data: st.DataObject) -> None:
     dtype = np.dtype(data.draw(st.sampled_from(TYPES)))
     shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 9)))
@@ -84,7 +84,7 @@ def test_any_frame_in_any_bands_as_astropy_reads_it(folder: Path, data: st.DataO
     trim=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     crop=st.tuples(st.integers(0, 5), st.integers(0, 5)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_crop_keeps_every_colour(
     folder: Path,
     pattern: str,
@@ -127,7 +127,7 @@ def fits_bytes(path: Path) -> bytes:
     keep=st.integers(0, 6000),
     packed=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_fits_file_is_read_or_refused(
     folder: Path, changes: list[tuple[int, bytes]], keep: int, packed: bool
 ) -> None:
@@ -182,7 +182,6 @@ def test_any_tiff_is_walked_or_refused(folder: Path, start: bytes, rest: bytes) 
     ),
     rest=st.binary(max_size=200),
 )
-@settings(deadline=None)
 def test_any_container_is_refused_in_words(folder: Path, start: bytes, rest: bytes) -> None:
     path = folder / "any.bin"
     path.write_bytes(start + rest)

@@ -66,14 +66,14 @@ def facts(session: Session) -> list[object]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(found=frames(), seed=st.integers(0, 2**16))
 def test_the_order_of_files_does_not_matter(found: list[tuple[str, FrameInfo]], seed: int) -> None:
     shuffled = random.Random(seed).sample(found, len(found))
     assert facts(assemble(found, folder=Path("night"))) == facts(assemble(shuffled, folder=Path("night")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(found=frames())
 def test_groups_are_a_partition_and_all_is_explained(found: list[tuple[str, FrameInfo]]) -> None:
     session = assemble(found, folder=Path("night"))
@@ -94,7 +94,7 @@ def test_groups_are_a_partition_and_all_is_explained(found: list[tuple[str, Fram
             assert bool(match.missing.get(role)) == (match[role] is None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(found=frames())
 def test_no_match_mixes_what_must_not_be_mixed(found: list[tuple[str, FrameInfo]]) -> None:
     """Size, pattern and known gains agree in every match, and so does a dark's exposure and temperature."""

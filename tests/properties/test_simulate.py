@@ -60,7 +60,7 @@ def test_more_light_is_never_fewer_electrons(means: list[float], normal: float) 
     assert counts[0, 1] >= counts[0, 0] - 1  # the expansion may be one off where it begins
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 80), st.integers(1, 80)),
     pattern=st.sampled_from(["", "RGGB", "GBRG", "GMCY"]),

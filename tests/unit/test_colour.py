@@ -143,7 +143,7 @@ def test_bad_pixels_do_not_enter_and_saturated_ones_are_told(method: str) -> Non
     xr.testing.assert_identical(ds, before)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     pattern=st.sampled_from([*BAYER, XTRANS]),
     method=st.sampled_from(["superpixel", "bilinear", "edge"]),

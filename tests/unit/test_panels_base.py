@@ -137,10 +137,32 @@ def test_new_work_replaces_old() -> None:
 
 
 def test_close_stops_work_and_may_be_repeated() -> None:
-    panel = DoublePanel()
-    panel.close()
-    panel.close()
-    panel.state.number = 9
+    async def notebook() -> None:
+        panel = DoublePanel(number=4)
+        stopped = threading.Event()
+
+        def work(progress: Progress) -> int:
+            try:
+                for step in range(10_000):
+                    progress(step, 10_000, "many steps")
+                    time.sleep(0.002)
+            finally:
+                stopped.set()
+            return 1
+
+        panel.run(work, panel.done.append, "many steps")
+        assert panel.busy
+        panel.close()
+        panel.close()
+        assert not panel.busy
+        await until(stopped.is_set)
+        await asyncio.sleep(0.05)
+        assert panel.done == []
+        shown = panel._code.code
+        panel.state.number = 9
+        assert panel._code.code == shown == "result = 2 * 4"
+
+    asyncio.run(notebook())
 
 
 def test_a_list_shows_a_setting_that_is_none() -> None:

@@ -35,7 +35,7 @@ from tests.properties.test_panel_code import plain
 def examples(strategy):
     found = []
     @seed(1)
-    @options(max_examples=3, deadline=None, database=None, phases=[Phase.generate])
+    @options(max_examples=3, database=None, phases=[Phase.generate])
     @given(strategy)
     def collect(chosen):
         found.append(chosen)

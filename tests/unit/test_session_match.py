@@ -138,6 +138,7 @@ def test_what_the_light_does_not_say_excludes_nothing() -> None:
     found = match(light, take("dark", "dark"), take("flat", "flat"))
     assert found.dark is not None
     assert found.flat is not None
+    assert (found.dark.kind, found.flat.kind) == ("dark", "flat")
 
 
 def test_but_it_must_not_be_guessed_either() -> None:
