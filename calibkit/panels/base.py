@@ -19,12 +19,14 @@ import base64
 import html
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import ipywidgets
 import traitlets
 
+from calibkit.display.sheet import Line, draw_sheet, png_bytes
 from calibkit.errors import Cancelled
 from calibkit.panels.code_box import CodeBox
 from calibkit.panels.errors import ErrorArea
@@ -51,6 +53,8 @@ class Panel(ipywidgets.VBox):
 
     busy = traitlets.Bool(False)
     _open = False
+    #: Whether a static picture was shown, and whether what is being worked on has to go into it.
+    _has_picture = _picture_waits = False
 
     def __init__(self, state: State, errors: ErrorArea | None = None) -> None:
         super().__init__()
@@ -58,6 +62,7 @@ class Panel(ipywidgets.VBox):
         self.state = state
         self.errors = errors or ErrorArea()
         self._work: Work | None = None
+        self._picture_id = uuid.uuid4().hex
         self._bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0, layout={"width": "12em"})
         self._what = ipywidgets.Label()
         self._cancel = ipywidgets.Button(
@@ -150,9 +155,13 @@ class Panel(ipywidgets.VBox):
         """A few words on what is shown, always the same for the same inputs."""
         return ""
 
-    def png(self) -> bytes | None:
-        """A static picture for readers of a saved notebook."""
-        return None
+    def png(self) -> bytes:
+        """A static picture for readers of a saved notebook, of what there is so far."""
+        return self.sheet_png([Line("What it shows was not there yet when this notebook was saved.")])
+
+    def sheet_png(self, lines: Sequence[Line]) -> bytes:
+        """Lines of text and strips as a static picture, below the panel's name."""
+        return png_bytes(draw_sheet([Line(repr(self)), *lines]))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.describe()})"
@@ -169,10 +178,27 @@ class Panel(ipywidgets.VBox):
         from IPython.display import publish_display_data
 
         publish_display_data(self._repr_mimebundle_())
-        picture = self.png()
-        if picture is not None:
-            bundle = {"image/png": base64.b64encode(picture).decode(), "text/plain": repr(self)}
-            publish_display_data(bundle, metadata={"image/png": {"unconfined": True}})
+        self._publish_picture(update=False)
+        self._has_picture, self._picture_waits = True, self.busy
+
+    def _publish_picture(self, *, update: bool) -> None:
+        from IPython.display import publish_display_data
+
+        publish_display_data(
+            {"image/png": base64.b64encode(self.png()).decode(), "text/plain": repr(self)},
+            metadata={"image/png": {"unconfined": True}},
+            transient={"display_id": self._picture_id},
+            update=update,
+        )
+
+    def _picture_waits_for_work(self) -> None:
+        """What is begun now belongs into the static picture; to be called before `run`."""
+        self._picture_waits = self._has_picture
+
+    def _renew_picture(self) -> None:
+        if self._picture_waits and not self.busy:
+            self._picture_waits = False
+            self._publish_picture(update=True)
 
     def close(self) -> None:
         """Stop work, and let go of everything that the panel holds."""
@@ -231,6 +257,7 @@ class Work:
             if error is not None:
                 raise error
             self._done(results[0])
+            self._panel._renew_picture()
 
     def _later(self, function: Callable, *arguments: Any) -> None:
         if self._loop is None:

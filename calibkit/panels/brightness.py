@@ -17,6 +17,7 @@ from calibkit.brightness.faint import FaintStructure, faint_structure
 from calibkit.brightness.scaling import Sampled, Scaling
 from calibkit.display.central import central_part
 from calibkit.display.images import Image, open_image
+from calibkit.display.sheet import png_bytes
 from calibkit.display.stretch import Levels, picture
 from calibkit.display.view import FrameView
 from calibkit.errors import SettingError
@@ -24,7 +25,7 @@ from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_plots import number, unit
-from calibkit.panels.image_view import ImageView, png_bytes
+from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.plots import fill, plot, source
 from calibkit.panels.settings import choice, row, slider, tick

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import CategoricalTickFormatter, ColumnDataSource, FactorRange
 
+from calibkit.display.sheet import Line
 from calibkit.ledger import NoiseLedger
 from calibkit.ledger.book import SOURCES
 from calibkit.panels.plots import fill, plot
@@ -93,6 +94,25 @@ class Budget:
             if len(ledger.channels) > 1
             else "Noise by source: squares add"
         )
+
+    def lines(self, width: float = 480.0) -> list[Line]:
+        """What is drawn, as strips for a static picture: one for each step, and one for each source to tell them apart."""
+        parts = {name: self._bars.data[name] for name in SOURCES}
+        steps = self._bars.data["step"]
+        whole = [sum(parts[name][n] for name in SOURCES) for n in range(len(steps))]
+        if not steps or not max(whole) > 0:
+            return []
+        scale = width / max(whole)
+        bars = [
+            Line(step, [(COLOURS[name], scale * parts[name][n]) for name in SOURCES])
+            for n, step in enumerate(steps)
+        ]
+        keys = [Line(SHORT[name], [(COLOURS[name], 14.0)]) for name in SOURCES if max(parts[name]) > 0]
+        return [
+            Line(f"{self.figure.title.text}; {self.figure.yaxis.axis_label} up to {max(whole):.4g}"),
+            *bars,
+            *keys,
+        ]
 
     def clear(self) -> None:
         """Show nothing."""

@@ -9,7 +9,9 @@ import traitlets
 import xarray as xr
 from bokeh.layouts import row as beside
 from bokeh.models import NumeralTickFormatter, Span
+from bokeh.plotting import figure
 
+from calibkit.cfa import pattern_of
 from calibkit.dark.summary import fitted_rates, noise_by_frames
 from calibkit.defects import DefectMap, find_defects
 from calibkit.display.central import central_part
@@ -21,7 +23,7 @@ from calibkit.panels.frames import FramesPanel
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.notes import Note
-from calibkit.panels.plots import GREY, ORANGE, colour_of, fill, legend_below, plot, source
+from calibkit.panels.plots import DASHES, GREY, ORANGE, colour_of, fill, legend_below, plot, source
 from calibkit.panels.settings import choice, row, slider
 from calibkit.progress import Progress
 from calibkit.sensor import measure_dark_current
@@ -31,9 +33,9 @@ from calibkit.state.dark import DarkState
 #: Numbers on logarithmic axes, without powers of ten.
 _NUMBERS = "0.[0000]"
 
-#: Nothing to be seen. A legend takes its colour from the first row, so there has to be one.
+#: Nothing to be seen.
 _NO_POINT = {"x": [math.nan], "y": [math.nan], "colour": [GREY]}
-_NO_LINE = {"x": [[math.nan]], "y": [[math.nan]], "colour": [GREY]}
+_NO_LINE = {"x": [[math.nan]], "y": [[math.nan]], "colour": [GREY], "dash": ["solid"]}
 
 
 class DarkPanel(FramesPanel):
@@ -197,39 +199,49 @@ class DarkPanel(FramesPanel):
             name="noise", x_axis_type="log", y_axis_type="log", tips=[("channel", "@channel"), ("frames", "@x"), ("noise", "@y{0.00} ADU")],
         )  # fmt: skip
         noise.multi_line(
-            "x", "y", source=self._sources["ideal"], line_color="colour", line_width=2, legend_label="1/√N"
-        )
-        noise.scatter(
-            "x", "y", source=self._sources["measured"], color="colour", size=9, legend_label="measured"
-        )
+            "x", "y", source=self._sources["ideal"], line_color="colour", line_dash="dash", line_width=2,
+        )  # fmt: skip
+        noise.scatter("x", "y", source=self._sources["measured"], color="colour", size=9)
         noise.xaxis.ticker = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100]
         noise.xaxis.formatter = noise.yaxis.formatter = NumeralTickFormatter(format=_NUMBERS)
         self._now = Span(
             dimension="height", location=1.0, line_color=ORANGE, line_dash="dashed", line_width=2
         )
         noise.add_layout(self._now)
-        legend_below(noise)
+        self._name_lines(noise, "1/√N")
         rates = plot(
             "Dark current by temperature", "temperature (°C)", "dark current (ADU/s)", name="rates", y_axis_type="log",
             tips=[("channel", "@channel"), ("temperature", "@x{0.0} °C"), ("rate", "@y{0.0000} ADU/s")],
         )  # fmt: skip
         rates.multi_line(
-            "x", "y", source=self._sources["fits"], line_color="colour", line_width=2, legend_label="fit"
-        )
+            "x", "y", source=self._sources["fits"], line_color="colour", line_dash="dash", line_width=2,
+        )  # fmt: skip
         rates.segment(
             "x", "low", "x", "high", source=self._sources["rates"], line_color="colour", line_width=2
         )
-        rates.scatter(
-            "x", "y", source=self._sources["rates"], color="colour", size=9, legend_label="measured"
-        )
+        rates.scatter("x", "y", source=self._sources["rates"], color="colour", size=9)
         rates.yaxis.formatter = NumeralTickFormatter(format=_NUMBERS)
-        legend_below(rates)
+        self._name_lines(rates, "fit")
         self._rates_plot = rates
         self.figure = FigureWidget(
             beside(noise, rates, sizing_mode="stretch_width"),
             label="noise by number of frames and dark current by temperature",
             errors=self.errors,
         )
+
+    def _name_lines(self, made: figure, line: str) -> None:
+        """A legend of the line and of the channels' points.
+
+        It has glyphs of its own: drawn between two states of data that change their length, one that takes its colours
+        from them would fail.
+        """
+        channels = pattern_of(self._stack).channels
+        first = colour_of(channels[0])
+        made.line([math.nan], [math.nan], color=first, line_width=2, legend_label=line)
+        for channel in channels:
+            called = channel if len(channels) > 1 else "measured"
+            made.scatter([math.nan], [math.nan], color=colour_of(channel), size=9, legend_label=called)
+        legend_below(made)
 
     def _draw(self, found: tuple[DefectMap, xr.Dataset | None, DarkRates | str | None]) -> None:
         self.defects, curve, rates = found
@@ -257,12 +269,17 @@ class DarkPanel(FramesPanel):
 
     def _draw_noise(self, curve: xr.Dataset) -> None:
         counts = curve["count"].values
-        ideal: dict[str, list] = {"x": [], "y": [], "colour": []}
+        ideal: dict[str, list] = {"x": [], "y": [], "colour": [], "dash": []}
         points: dict[str, list] = {"x": [], "y": [], "colour": [], "channel": []}
         for channel in curve["channel"].values.tolist():
             one = curve.sel(channel=channel)
             known = one.dropna("count")
-            fill_one = {"x": counts, "y": one["ideal"].values, "colour": colour_of(channel)}
+            fill_one = {
+                "x": counts,
+                "y": one["ideal"].values,
+                "colour": colour_of(channel),
+                "dash": _dash(channel),
+            }
             for name, value in fill_one.items():
                 ideal[name].append(value)
             points["x"] += known["count"].values.tolist()
@@ -302,6 +319,7 @@ class DarkPanel(FramesPanel):
                 "x": [x for x, _ in lines.values()],
                 "y": [y for _, y in lines.values()],
                 "colour": [colour_of(channel) for channel in lines],
+                "dash": [_dash(channel) for channel in lines],
             }
             if lines
             else _NO_LINE,
@@ -313,3 +331,8 @@ class DarkPanel(FramesPanel):
             for temperature, rate in found.rates[:3]
         )
         self._rate_note.say(". ".join([*(told or [f"Dark current {values}"]), *refused]) + ".")
+
+
+def _dash(channel: str) -> str:
+    """Lines of channels lie upon each other: each has to be seen through the next."""
+    return DASHES.get(channel, "solid")

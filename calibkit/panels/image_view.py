@@ -11,7 +11,6 @@ in the file's row order in either case.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from bokeh.models import ColumnDataSource
 
 from calibkit.display.codes import encode
 from calibkit.display.images import Image
+from calibkit.display.sheet import png_bytes
 from calibkit.display.stretch import PALETTES, Levels, colours, picture
 from calibkit.display.view import MOSAIC, FrameView, View
 from calibkit.errors import SettingError
@@ -354,12 +354,3 @@ class ImageView(FigureWidget):
         self._layers[n].draw(self._plots[n], low, high)
         if n == 0 and len(self.frames) == 2:
             self._layers[1].draw(self._plots[0], low, high, other=True)
-
-
-def png_bytes(rgba: np.ndarray) -> bytes:
-    """A picture of uint8 and the shape (rows, columns, 4) as a PNG file."""
-    from PIL import Image as Pictures
-
-    file = io.BytesIO()
-    Pictures.fromarray(np.ascontiguousarray(rgba)).save(file, format="png")
-    return file.getvalue()

@@ -9,12 +9,15 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import xarray as xr
+from bokeh.core.properties import value
 from bokeh.layouts import row as beside
 from bokeh.models import ColumnDataSource, Span
 
 from calibkit.cfa import pattern_of
+from calibkit.display.sheet import Line
 from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
 from calibkit.ledger import ExposurePlan, NoiseLedger, noise_ledger, plan_exposures
+from calibkit.ledger.book import SOURCES
 from calibkit.ledger.rates import light_rates, profile_rates, shown_channel
 from calibkit.ledger.squares import root_sum_path
 from calibkit.panels.base import Panel
@@ -171,6 +174,12 @@ class NoisePanel(Panel):
             return f"profile of {self._profile.camera or 'a sensor'}"
         return f"{self._lights.sizes.get('frame', 1)} lights, {', '.join(self._masters) or 'no masters'}"
 
+    def png(self) -> bytes:
+        """The noise by source as strips, and the plan in words."""
+        if not self.note.text and not self.advice.text:
+            return super().png()
+        return self.sheet_png([Line(self.note.text), *self.budget.lines(), Line(self.advice.text)])
+
     # ---- measuring ------------------------------------------------------------------------------------------
 
     def _measure(self, progress: Progress) -> tuple[NoiseLedger | None, PhotonTransfer | None, list[str]]:
@@ -236,9 +245,11 @@ class NoisePanel(Panel):
             {
                 "x0": corners[:-1, 0], "y0": corners[:-1, 1], "x1": corners[1:, 0], "y1": corners[1:, 1],
                 "colour": [COLOURS[name] for name, _ in parts],
-                "text": [f"{SHORT[n]} {s:.3g} {units}" for (n, _), s in zip(parts, sigmas, strict=True)],
             },
         )  # fmt: skip
+        for (name, _), sigma in zip(parts, sigmas, strict=True):
+            self._keys[name].label = value(f"{SHORT[name]} {sigma:.3g} {units}")
+        self._squares.legend[0].items = [*(self._keys[name] for name, _ in parts), self._whole_key]
         end = corners[-1]
         fill(self._root, {"x": [0.0, float(end[0])], "y": [0.0, float(end[1])]})
         total = float(np.hypot(*end))
@@ -302,15 +313,18 @@ class NoisePanel(Panel):
 
     def _make_plots(self) -> None:
         self.budget = Budget(height=400)
-        legs = {name: [] for name in ("x0", "y0", "x1", "y1", "colour", "text")}
+        legs = {name: [] for name in ("x0", "y0", "x1", "y1", "colour")}
         self._legs, self._root = ColumnDataSource(legs), source(x=None, y=None)
         # Ranges that follow the data keep one scale in both directions, so that right angles look right.
         self._squares = plot(
             "√(A² + B² + C² + …)", "noise (ADU)", "noise (ADU)", height=400, match_aspect=True
         )
-        self._squares.segment(
-            "x0", "y0", "x1", "y1", source=self._legs, line_color="colour", line_width=6, legend_field="text"
-        )
+        self._squares.segment("x0", "y0", "x1", "y1", source=self._legs, line_color="colour", line_width=6)
+        # A legend that took its colours from data that change their length could fail while they change.
+        for name in SOURCES:
+            self._squares.line(
+                [np.nan], [np.nan], color=COLOURS[name], line_width=6, legend_label=SHORT[name]
+            )
         self._squares.line(
             "x",
             "y",
@@ -322,6 +336,8 @@ class NoisePanel(Panel):
         )
         legend_below(self._squares)
         self._squares.legend[0].ncols = 2
+        *named, self._whole_key = self._squares.legend[0].items
+        self._keys = dict(zip(SOURCES, named, strict=True))
         self._squares.legend[0].label_text_font_size = "11px"
         self.figure = FigureWidget(
             beside(self.budget.figure, self._squares, sizing_mode="stretch_width"),

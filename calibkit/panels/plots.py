@@ -51,11 +51,14 @@ def plot(
     made.toolbar.active_scroll = None  # a page that is scrolled must not zoom
     if tips:
         made.add_tools(HoverTool(tooltips=tips))
-    for axis, kind in ((made.xaxis, options.get("x_axis_type")), (made.yaxis, options.get("y_axis_type"))):
+    for axis, kind, most in (
+        (made.xaxis, options.get("x_axis_type"), 5),
+        (made.yaxis, options.get("y_axis_type"), 3),
+    ):
         if kind is None:
             axis.formatter = BasicTickFormatter(use_scientific=False)
         else:
-            axis.ticker.desired_num_ticks = 5  # within one decade they would touch
+            axis.ticker.desired_num_ticks = most  # within one decade they would touch
     return made
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets
 import traitlets
 
+from calibkit.display.sheet import Line
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
@@ -30,6 +31,7 @@ _KINDS = {
     "flat": ("F", "#009e73"),
     "light": ("L", "#d55e00"),
 }
+_OTHER = ("?", "#808080")
 _ROLES = ("bias", "dark", "flat", "flat dark")
 
 
@@ -118,6 +120,14 @@ class SessionPanel(Panel):
         if self.session is None:
             return "no folder"
         return f"{self.session.folder.name}: {len(self.session.frames)} frames in {len(self.session.groups)} groups"
+
+    def png(self) -> bytes:
+        """The groups with a cell for each frame, what calibrates what, what to look at, and what was done."""
+        if self.session is None:
+            return super().png()
+        current = self._made is not None and self._made[0] == self._key()
+        done = [Line(self._made[1].summary())] if current else []
+        return self.sheet_png([*_found_lines(self.session), *done])
 
     @property
     def out(self) -> Path:
@@ -214,6 +224,7 @@ class SessionPanel(Panel):
         """Scan the folder."""
         folder = self.state.folder
         self.session = None
+        self._picture_waits_for_work()
         self.outcome.value = ""
         self._show()
         if folder:
@@ -228,6 +239,7 @@ class SessionPanel(Panel):
     def start(self) -> None:
         """Make masters, calibrate the lights and write the report."""
         key = self._key()
+        self._picture_waits_for_work()
 
         def done(result: RunResult) -> None:
             self._made = (key, result)
@@ -277,6 +289,8 @@ class SessionPanel(Panel):
 
 
 _HERE = "(a folder in this one)"
+#: A group of more frames says how many more.
+_MOST_CELLS = 60
 
 
 def _found_html(session: Session) -> str:
@@ -293,8 +307,7 @@ def _found_html(session: Session) -> str:
         if matches
         else ""
     )
-    notes = [*session.warnings, *(f"{path.name}: {why}" for path, why in session.unreadable.items())]
-    notes += [f"{frame.relative}: nothing says what kind of frame this is" for frame in session.unknown]
+    notes = _notes(session)
     warned = "".join(
         f'<li style="border-left: 4px solid #d55e00; padding-left: 8px; margin: 3px 0; list-style: none">{html.escape(note)}</li>'
         for note in notes
@@ -311,18 +324,48 @@ def _found_html(session: Session) -> str:
     )
 
 
+def _notes(session: Session) -> list[str]:
+    """What to look at."""
+    return [
+        *session.warnings,
+        *(f"{path.name}: {why}" for path, why in session.unreadable.items()),
+        *(f"{frame.relative}: nothing says what kind of frame this is" for frame in session.unknown),
+    ]
+
+
+def _found_lines(session: Session) -> list[Line]:
+    """What was found, for a static picture."""
+    groups = []
+    for group in session.groups:
+        colour = _KINDS.get(group.kind, _OTHER)[1]
+        cells = [(colour, 7.0), ("#ffffff", 2.0)] * min(len(group), _MOST_CELLS)
+        groups.append(Line(_counted(group), cells))
+    matches = [
+        Line(
+            f"{match.light.name} is calibrated by: "
+            + "; ".join(f"{role}: {getattr(match[role], 'name', 'none')}" for role in _ROLES)
+        )
+        for match in session.matches
+    ]
+    return [*groups, *matches, *(Line(f"⚠ {note}") for note in _notes(session))]
+
+
+def _counted(group: Group) -> str:
+    return f"{group.name}, {len(group)} frame{'s' if len(group) != 1 else ''}"
+
+
 def _group_card(group: Group) -> str:
     """A group as a card: a strip with one cell for each frame, and what it is."""
-    mark, colour = _KINDS.get(group.kind, ("?", "#808080"))
+    mark, colour = _KINDS.get(group.kind, _OTHER)
     cells = "".join(
         f'<span title="{html.escape(str(frame.relative))}" style="display: inline-block; width: 9px; height: 14px; '
         f'margin-right: 2px; background: {colour}; border: 1px solid #8a8a8a"></span>'
-        for frame in group.frames[:60]
+        for frame in group.frames[:_MOST_CELLS]
     )
-    more = f" + {len(group) - 60}" if len(group) > 60 else ""
+    more = f" + {len(group) - _MOST_CELLS}" if len(group) > _MOST_CELLS else ""
     return (
         f'<div style="border: 1px solid var(--jp-border-color1, #bdbdbd); border-left: 6px solid {colour}; padding: 4px 8px; '
-        f'max-width: 46em"><b>{mark}</b> {html.escape(group.name)}, {len(group)} frame{"s" if len(group) != 1 else ""}'
+        f'max-width: 46em"><b>{mark}</b> {html.escape(_counted(group))}'
         f"<div>{cells}{more}</div></div>"
     )
 

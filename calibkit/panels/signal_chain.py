@@ -12,6 +12,7 @@ from bokeh.layouts import gridplot
 from bokeh.models import CrosshairTool, HoverTool, LinearColorMapper, Range1d, Span, WheelZoomTool
 
 from calibkit.display.numbers import shades
+from calibkit.display.sheet import png_bytes
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.figure import FigureWidget
 from calibkit.panels.image_plots import unit
@@ -115,18 +116,12 @@ class SignalChainPanel(Panel):
     def describe(self) -> str:
         return f"{len(self.state.effects)} of {len(EFFECTS)} effects on"
 
-    def png(self) -> bytes | None:
-        import io
-
-        from PIL import Image as Pictures
-
+    def png(self) -> bytes:
         if self._shown is None:
-            return None
+            return super().png()
         grey = [shades(self._shown[name].values) for name in PICTURES]
         rows = [np.concatenate(grey[start : start + 3], axis=1) for start in (0, 3)]
-        file = io.BytesIO()
-        Pictures.fromarray(np.concatenate(rows)).save(file, format="png")
-        return file.getvalue()
+        return png_bytes(np.concatenate(rows))
 
     # ---- controls -------------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ import xarray as xr
 from bokeh.events import Tap
 from bokeh.layouts import column
 from bokeh.layouts import row as beside
-from bokeh.models import Range1d
+from bokeh.models import Label, Range1d
 
 from calibkit.align import find_stars, measure_quality, register, resample, stack_lights
 from calibkit.calibration import calibrate
+from calibkit.display.sheet import Line
 from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
@@ -140,9 +141,21 @@ class StackPanel(Panel):
     def describe(self) -> str:
         return f"{self.count} lights of {self._lights.sizes['y']} × {self._lights.sizes['x']}"
 
-    def png(self) -> bytes | None:
-        """The stack, once it is made, as a PNG file."""
-        return None if self.view is None else self.view.png()
+    def png(self) -> bytes:
+        """The stack, once it is made, as a PNG file; until then the quality of the frames, once it is measured."""
+        if self.view is not None:
+            return self.view.png()
+        if self.quality is None:
+            return super().png()
+        lines = [
+            Line(
+                f"frame {n}, {row.file}: stars {row.fwhm:.2f} pixel wide, {row.stars} found, sky {row.sky:.4g}"
+            )
+            for n, row in enumerate(self.quality.itertuples())
+        ]
+        return self.sheet_png(
+            [*lines, Line(f"{sum(self.used)} of {self.count} frames are good enough to be stacked.")]
+        )
 
     def _options(self) -> dict[str, Any]:
         state = self.state
@@ -212,13 +225,18 @@ class StackPanel(Panel):
             each.on_event(Tap, self._tapped)
             self._plots.append(each)
         track = plot(
-            "shifts, known after step 2", "shift in x (pixel)", "shift in y (pixel)", height=190, name="track",
+            "shifts", "shift in x (pixel)", "shift in y (pixel)", height=190, name="track",
             tips=[("frame", "@number"), ("file", "@file")],
         )  # fmt: skip
         track.scatter(
             "dx", "dy", source=self._points, size=10, fill_color="colour", line_color="colour", fill_alpha=0.8
         )
         track.line("dx", "dy", source=self._points, line_color=BLUE, line_alpha=0.4)
+        self._no_shifts = Label(
+            x=12, y=60, x_units="screen", y_units="screen", text="Known after step 2, “align and stack”.",
+            text_font_size="13px",
+        )  # fmt: skip
+        track.add_layout(self._no_shifts)
         self._plots.append(track)
 
     def _tapped(self, event: Tap) -> None:
@@ -249,6 +267,7 @@ class StackPanel(Panel):
 
     def stack(self) -> None:
         """Align and combine the frames that are chosen."""
+        self._picture_waits_for_work()
         self.run(self._combined, self._stacked, "stacking")
 
     def _combined(self, progress: Progress) -> tuple[Any, xr.Dataset, Any]:
@@ -294,8 +313,12 @@ class StackPanel(Panel):
                 "dy": nothing if transforms is None else [t.shift[1] if t.ok else np.nan for t in transforms],
             },
         )
+        self._no_shifts.visible = transforms is None
         self.table.value = _table_html(table, used, transforms)
-        self.note.value = caption(f"{sum(used)} of {self.count} frames are stacked.").value
+        done = self._made is not None and self._made[0] == self._key()
+        self.note.value = caption(
+            f"{sum(used)} of {self.count} frames are {'' if done else 'to be '}stacked."
+        ).value
 
     def _show_frame(self) -> None:
         if self._made is None:

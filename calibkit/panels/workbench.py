@@ -126,8 +126,8 @@ class Workbench(Panel):
         folder = "no session" if self.session is None else self.session.folder.name
         return f"{folder}: {self.state.step}"
 
-    def png(self) -> bytes | None:
-        return None if self.panel is None else self.panel.png()
+    def png(self) -> bytes:
+        return super().png() if self.panel is None else self.panel.png()
 
     # ---- steps ------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def test_a_frame_is_left_out_by_a_click(notebook: Callable, tmp_path: Path) -> N
         f"from pathlib import Path; from tests.panel_makers import make_stack; panel = make_stack(Path({str(tmp_path)!r}))",
         "panel",
     )
-    expect(book.panel.get_by_text("4 of 4 frames are stacked")).to_be_visible(timeout=20_000)
+    expect(book.panel.get_by_text("4 of 4 frames are to be stacked")).to_be_visible(timeout=20_000)
     book.page.wait_for_function("""() => window.Bokeh?.documents.some((d) => {
       const plot = d.get_model_by_name('fwhm');
       return plot && Bokeh.index.find_one(plot)?.el.getBoundingClientRect().width > 0;
