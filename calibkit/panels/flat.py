@@ -306,8 +306,8 @@ class FlatPanel(Panel):
 
     def _tell_rounding(self, rounded: RoundedFlat) -> None:
         said = (
-            f"Whole numbers with 1 as {self.state.whole_numbers}: {_values(rounded.different)} left of the flat, "
-            f"which correct {100 * rounded.corrected:.4g} % of its structure and make an error of {100 * rounded.error:.2g} % in every "
+            f"Whole numbers with 1 as {self.state.whole_numbers}: {_values(rounded.different)} left of the flat: "
+            f"{100 * rounded.corrected:.4g} % of its structure is corrected, with an error of {100 * rounded.error:.2g} % in every "
             f"pixel (at most {100 * rounded.largest:.2g} %)."
         )
         if rounded.corrected < 0.99:

@@ -120,6 +120,28 @@ SAVE_AND_OPEN_AGAIN = """async () => {
 }"""
 
 
+#: Has nothing to show when it is shown: what its work finds comes into the picture later, without a cell being run.
+LATER = """
+from calibkit.panels import SignalChainPanel
+panel = SignalChainPanel(frames=1)
+panel
+"""
+
+
+def test_what_is_worked_on_comes_into_the_picture(notebook: Callable) -> None:
+    book = notebook(LATER)
+    book.wait_for("panel.busy", False)
+    expect(book.panel.locator(".calibkit-panel canvas").first).to_be_visible(timeout=20_000)
+    expect(book.panel.locator(".jp-RenderedImage img")).to_have_count(1)
+    expect(book.panel.locator(".jp-RenderedImage img")).to_be_hidden()
+    rows, columns = book.ask("panel.result.light.shape")
+    book.page.evaluate(SAVE_AND_OPEN_AGAIN)
+    picture = book.panel.locator(".jp-RenderedImage img")
+    expect(picture).to_be_visible(timeout=20_000)
+    size = picture.evaluate("(image) => [image.naturalHeight, image.naturalWidth]")
+    assert size == [2 * rows, 3 * columns]
+
+
 def test_without_its_kernel_a_panel_is_a_picture(notebook: Callable) -> None:
     book = notebook(COMPARE)
     expect(book.panel.locator(".calibkit-panel canvas").first).to_be_visible(timeout=20_000)
