@@ -12,10 +12,10 @@ import xarray as xr
 from calibkit import meta
 from calibkit.align.lights import Light
 from calibkit.cfa import channel_index
-from calibkit.combining.normalise import NORMALISATIONS, coefficients, measure, workable
+from calibkit.combining.normalise import check_normalisation, coefficients, measure, workable
 from calibkit.combining.threads import run
 from calibkit.combining.weights import frame_weights
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress
 
 
@@ -56,9 +56,7 @@ def levels_of(
 
     They are measured on the lights as they are: aligned ones would have to be made twice.
     """
-    if normalise != "auto" and normalise not in NORMALISATIONS:
-        msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
-        raise SettingError(msg)
+    check_normalisation(normalise)
     cell, channels = channel_index(template)
     alone = len(lights) == 1
     levels = factor = term = None

@@ -110,7 +110,8 @@ class Pattern:
             text = ""
         else:
             square = len(rows) == len(rows[0]) == 2
-            text = "".join(rows) if square else "/".join(rows)
+            # A single row is written twice: without a "/" it would be read as a square cell.
+            text = "".join(rows) if square else "/".join(rows if len(rows) > 1 else rows * 2)
         object.__setattr__(self, "text", text)
 
     @property

@@ -87,8 +87,6 @@ def channel_mask(obj: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
     y0, x0 = origin(obj, pattern)
     chosen = [s for s, n in zip(pattern.sites, pattern.site_names, strict=True) if n == name]
     if not chosen:
-        chosen = [(int(y), int(x)) for y, x in np.argwhere(pattern.labels == name)]
-    if not chosen:
         chosen = [(int(y), int(x)) for y, x in np.argwhere(pattern.label_letters == name)]
     if not chosen:
         known = dict.fromkeys([*pattern.channels, *pattern.site_names, *pattern.colours])

@@ -123,6 +123,13 @@ def _pixel_noise(planes: list[np.ndarray]) -> float:
     return biweight(d)[1] / np.sqrt(6.0) if d.size else np.nan
 
 
+def check_normalisation(normalise: str) -> None:
+    """Refuse a normalisation that does not exist."""
+    if normalise != "auto" and normalise not in NORMALISATIONS:
+        msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
+        raise SettingError(msg)
+
+
 def workable(normalise: str, levels: Levels) -> tuple[str, str]:
     """What ``"auto"`` stands for with frames of these levels, and why it is not *normalise*, "" if it is."""
     known = (levels.scale > 0).all(axis=1)
@@ -163,10 +170,6 @@ def coefficients(normalise: str, levels: Levels, name: Callable[[int], str]) -> 
             )
             raise SettingError(msg)
         stretch = common_scale / scale
-    match normalise:
-        case "additive" | "additive_scaling":
-            return stretch * ones, common - stretch * location
-        case "multiplicative" | "multiplicative_scaling":
-            return stretch * common / location, 0 * ones
-    msg = f"normalise={normalise!r}; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
-    raise SettingError(msg)
+    if normalise.startswith("multiplicative"):
+        return stretch * common / location, 0 * ones
+    return stretch * ones, common - stretch * location

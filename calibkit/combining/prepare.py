@@ -14,7 +14,7 @@ from calibkit.cfa import channel_index
 from calibkit.combining.choose import choose_rejection, is_coarse
 from calibkit.combining.efficiency import efficiency, tabled
 from calibkit.combining.noise_model import detector_of, sample_noise
-from calibkit.combining.normalise import BY_KIND, NORMALISATIONS, Levels, coefficients, measure, workable
+from calibkit.combining.normalise import BY_KIND, Levels, check_normalisation, coefficients, measure, workable
 from calibkit.combining.plan import METHODS, Noise, Plan
 from calibkit.combining.reach import can_reject, limits_of, rejection_named
 from calibkit.combining.reading import StackReader
@@ -175,9 +175,7 @@ def _plain(values: np.ndarray, channels: tuple[str, ...]) -> float | dict[str, f
 
 def normalisation_of(normalise: str, stack: xr.DataArray | xr.Dataset) -> str:
     """The normalisation that *normalise* stands for with the frames of *stack*."""
-    if normalise != "auto" and normalise not in NORMALISATIONS:
-        msg = f"normalise={normalise!r} is not known; allowed are 'auto', {', '.join(map(repr, NORMALISATIONS))}"
-        raise SettingError(msg)
+    check_normalisation(normalise)
     if stack.sizes["frame"] == 1:
         return "none"
     if normalise == "auto":

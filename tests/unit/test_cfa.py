@@ -71,11 +71,24 @@ def test_other_patterns(text: str, channels: set[str]) -> None:
     assert len(pattern.sites) == len(set(pattern.site_names)) == np.prod(pattern.period)
 
 
+def test_sites_of_a_larger_cell_are_counted_row_by_row() -> None:
+    pattern = Pattern("YC/GM/YC/MG")
+    assert pattern.sites == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1))
+    assert pattern.site_names == ("Y1", "C1", "G1", "M1", "Y2", "C2", "M2", "G2")
+
+
 def test_a_repeating_cell_is_reduced() -> None:
     assert Pattern("rgrg/gbgb/rgrg/gbgb").text == "RGGB"
     assert Pattern("GRBG").shifted(0, 1) == Pattern("RGGB")
     assert Pattern(XTRANS).shifted(6, -6) == Pattern(XTRANS)
     assert len({Pattern("RGGB"), Pattern("rggb"), Pattern("RG/GB")}) == 1
+
+
+@pytest.mark.parametrize(("text", "period"), [("BRBR", (1, 2)), ("BBRR", (2, 1)), ("RGB/RGB", (1, 3))])
+def test_stripes_are_patterns_that_can_be_written_and_read(text: str, period: tuple[int, int]) -> None:
+    pattern = Pattern(text)
+    assert pattern.period == period
+    assert Pattern(pattern.text) == pattern
 
 
 @pytest.mark.parametrize(
