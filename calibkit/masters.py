@@ -60,7 +60,7 @@ def master_bias(stack: xr.DataArray, **options: Any) -> xr.Dataset:
     """
     stack = _stack(stack, "master_bias", ("bias",))
     result = combine(stack, **({"normalise": "none"} | options))
-    return _with_noise(result, stack).assign_attrs(kind="bias")
+    return _with_noise(result, stack, options.get("client")).assign_attrs(kind="bias")
 
 
 def master_dark(
@@ -119,7 +119,8 @@ def master_dark(
     _one_value(stack, "temperature", "°C", temperature_tolerance)
     if bias is not None:
         bias, unknown = _bias_for(bias, stack, "dark")
-    result = _with_noise(combine(stack, **({"normalise": "none"} | options)), stack)
+    result = combine(stack, **({"normalise": "none"} | options))
+    result = _with_noise(result, stack, options.get("client"))
     kind = meta.frame_value(stack, "kind", "dark")
     result = result.assign_attrs(
         kind=kind, exposure=_middle(stack, "exposure"), temperature=_middle(stack, "temperature")
@@ -358,11 +359,11 @@ def _stack(stack: object, who: str, kinds: tuple[str, ...]) -> xr.DataArray:
     return stack if "frame" in stack.dims else stack.expand_dims("frame")
 
 
-def _with_noise(result: xr.Dataset, stack: xr.DataArray) -> xr.Dataset:
+def _with_noise(result: xr.Dataset, stack: xr.DataArray, client: Any = None) -> xr.Dataset:
     """*result* with the noise of a single frame and the level of each channel, where frames can be compared."""
     if stack.sizes["frame"] < 2:
         return result
-    found = pair_noise(stack, sample=True)
+    found = pair_noise(stack, sample=True, client=client)
     return result.assign_attrs(frame_noise=found.noise, channel_level=found.level)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,7 +38,7 @@ class PairNoise:
     pairs: int
 
 
-def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
+def pair_noise(stack: xr.DataArray, *, sample: bool, client: Any = None) -> PairNoise:
     """Noise of a single frame of *stack*, from the differences of its frames two by two.
 
     Parameters
@@ -45,6 +47,8 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
         Two or more equal frames, ``(frame, y, x)``.
     sample : bool
         Take some bands of rows and five pairs only.
+    client : dask.distributed.Client, optional
+        Have the workers read and measure a lazy stack.
     """
     cell, channels = channel_index(stack)
     shape = tile_shape(stack, cell)
@@ -53,12 +57,12 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
     across = stack.sizes["x"] // shape[1]
     every = max(1, _SAMPLE_BANDS * across // _SAMPLE_TILES) if sample else 1
 
-    def measure(rows: slice) -> list[tuple[np.ndarray, list[np.ndarray]]]:
-        """Of each channel in a band: levels of its tiles, and their variances in every pair."""
-        band = np.asarray(stack.data[:, rows])
-        return [_noise_of_tiles(values) for values in tiles(band, cell, shape, every=every)]
-
-    bands = in_threads(measure, band_slices(stack, shape, sample=sample))
+    measure = partial(_noise_of_band, stack.data, cell, shape, every)
+    slices = band_slices(stack, shape, sample=sample)
+    if client is not None and hasattr(stack.data, "dask"):
+        bands = client.gather(client.map(measure, slices, pure=False))
+    else:
+        bands = in_threads(measure, slices)
     levels = [[band[c][0] for band in bands] for c in range(len(channels))]
     variances = [[part for band in bands for part in band[c][1]] for c in range(len(channels))]
     noise, error = {}, {}
@@ -74,6 +78,19 @@ def pair_noise(stack: xr.DataArray, *, sample: bool) -> PairNoise:
         name: float(np.nanmean(np.concatenate(part))) for name, part in zip(channels, levels, strict=True)
     }
     return PairNoise(noise, error, level, pairs)
+
+
+def _noise_of_band(
+    data: Any, cell: np.ndarray, shape: tuple[int, int], every: int, rows: slice
+) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """Of each channel in a band: levels of its tiles, and their variances in every pair."""
+    band = data[:, rows]
+    if hasattr(band, "dask"):
+        import dask
+
+        # A job that asked its own cluster for rows would wait for a worker that waits for the job.
+        band = dask.compute(band, scheduler="synchronous")[0]
+    return [_noise_of_tiles(values) for values in tiles(np.asarray(band), cell, shape, every=every)]
 
 
 def _noise_of_tiles(values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import numpy as np
 from calibkit.combining.bands import OUTPUTS, BandCombiner, Tally
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import Band, StackReader
+from calibkit.flags import FLAG_DTYPE
+from calibkit.memory import aligned_empty
 from calibkit.progress import Progress
+
+#: Bytes of what makes rows, sent with every band, that are not worth a word: beyond it holds pixels, not names of files.
+_MOST_MAKER = 2**18
 
 
 def combine_rows(
@@ -27,7 +33,7 @@ def combine_rows(
     out = {name: np.zeros((rows, width), kind) for name, kind in OUTPUTS.items()}
     combiner = BandCombiner(plan, values.dtype, width, flagged=flags is not None)
     tally = combiner.combine(Band(values, flags, variance), y0, out)
-    return out, tally
+    return _small(out), tally
 
 
 def combine_files(
@@ -36,6 +42,28 @@ def combine_files(
     """`combine_rows` of files that the worker reads itself."""
     values = np.stack([source.read(frame, y0, y1) for frame in range(plan.n_frames)])
     return combine_rows(values, None, None, dtype, y0, plan)
+
+
+def combine_made(
+    maker: bytes, has_variance: bool, dtype: np.dtype, width: int, y0: int, y1: int, plan: Plan
+) -> tuple[dict[str, np.ndarray], Tally]:
+    """`combine_rows` of rows that the worker makes itself, by a pickled `RowMaker`."""
+    shape = (plan.n_frames, y1 - y0, width)
+    kinds = (np.float32, np.float32, FLAG_DTYPE)
+    made = tuple(aligned_empty(shape[0] * shape[1] * width, kind).reshape(shape) for kind in kinds)
+    flagged = pickle.loads(maker)(y0, y1, made)
+    band = Band(made[0], made[2] if flagged else None, made[1] if has_variance else None)
+    out = {name: np.zeros(shape[1:], kind) for name, kind in OUTPUTS.items()}
+    tally = BandCombiner(plan, dtype, width, flagged=True).combine(band, y0, out)
+    return _small(out), tally
+
+
+def _small(out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Counts and flags in a byte where they fit: the way back to the asking process is what there is least of."""
+    return {
+        name: array.astype(np.uint8) if array.dtype == np.uint16 and array.max(initial=0) < 256 else array
+        for name, array in out.items()
+    }
 
 
 def run_on_cluster(
@@ -57,8 +85,13 @@ def run_on_cluster(
     tally = Tally.empty(n)
     places: dict[Any, tuple[int, int]] = {}
 
+    maker = b"" if reader.maker is None else pickle.dumps(reader.maker, protocol=5)
+
     def submit(y0: int, y1: int) -> Any:
-        if reader.source is not None:
+        if 0 < len(maker) <= _MOST_MAKER:
+            plain = (maker, reader.has_variance, reader.dtype, width)
+            future = client.submit(combine_made, *plain, y0, y1, plan, pure=False)
+        elif reader.source is not None:
             future = client.submit(combine_files, reader.source, reader.dtype, y0, y1, plan, pure=False)
         else:
             parts = [reader.arrays.get(name) for name in ("values", "flags", "variance")]

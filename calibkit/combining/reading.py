@@ -109,6 +109,11 @@ class StackReader:
         return self._source
 
     @property
+    def maker(self) -> RowMaker | None:
+        """What makes the rows of a stack that is not in files as it is, where that is told."""
+        return self._maker
+
+    @property
     def arrays(self) -> dict[str, Any]:
         """``values`` and, where there are any, ``flags`` and ``variance``: numpy or dask arrays."""
         return self._arrays
