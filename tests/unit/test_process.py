@@ -62,7 +62,7 @@ def write_night(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_night(tmp_path_factory.mktemp("process") / "night")
+    return write_night(tmp_path_factory.mktemp("process") / "Nächte mit Öl & 夜" / " 1. Nacht <b>")
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +206,19 @@ def test_lights_warmer_than_their_dark_are_calibrated_with_its_measured_strength
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(night: Path, undisturbed: RunResult, tmp_path: Path) -> None:
     whole = results(undisturbed.out)
-    command = [sys.executable, "-m", "calibkit", "process", str(night), "--no-report", "-o"]
+    command = [sys.executable, "-m", "calibkit", "process", str(night), "-o"]
     start = time.monotonic()
-    subprocess.run([*command, str(tmp_path / "first")], check=True, stdout=subprocess.DEVNULL)
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    first = tmp_path / "aus 'gabe' ü"
+    subprocess.run([*command, str(first)], check=True, env=os.environ | ascii_only, stdout=subprocess.DEVNULL)
     lasts = time.monotonic() - start
-    assert results(tmp_path / "first") == whole
+    page = (first / "report.html").read_text(encoding="utf-8")
+    assert "1. Nacht &lt;b&gt;" in page
+    assert "1. Nacht <b>" not in page
+    assert set(results(first)) == {*whole, "report.html"}
+    stacks = (calibkit.open_result(out / undisturbed.stacks[0].path) for out in (first, undisturbed.out))
+    np.testing.assert_array_equal(*(stack.signal.values for stack in stacks))
+    command.insert(-1, "--no-report")
     before = {path: path.read_bytes() for path in night.rglob("*.fits")}
     luck = random.Random(9)
     for number in range(KILLS):
