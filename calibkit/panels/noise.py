@@ -212,7 +212,19 @@ class NoisePanel(Panel):
             self._channel.options = [("first with light", ""), *((name, name) for name in channels)]
             self._step.options = list(self.ledger.steps)
         self._draw_transfer()
+        self._show_what_there_is()
         self._draw()
+
+    def _show_what_there_is(self) -> None:
+        """Without lights, or where they tell nothing, there is nothing to draw: the note says why."""
+        ledger = self.ledger is not None
+        for part, wanted in (
+            (self._budget_controls, ledger),
+            (self.figure, ledger),
+            (self._plan_controls, ledger or self._profile is not None),
+            (self.plan_figure, ledger or self._profile is not None),
+        ):
+            part.layout.display = "" if wanted else "none"
 
     # ---- drawing --------------------------------------------------------------------------------------------
 

@@ -82,6 +82,21 @@ def test_plan(lights: xr.DataArray, bias: xr.Dataset) -> None:
     assert space["result"].table.equals(panel.result.table)
 
 
+def test_nothing_is_drawn_where_there_is_nothing_to_draw(
+    lights: xr.DataArray, bias: xr.Dataset, profile: SensorProfile
+) -> None:
+    def shown(panel: NoisePanel) -> list[bool]:
+        parts = (panel._budget_controls, panel.figure, panel._plan_controls, panel.plan_figure)
+        return [part.layout.display != "none" for part in parts]
+
+    assert shown(NoisePanel(lights, bias=bias)) == [True, True, True, True]
+    assert shown(NoisePanel(profile, sky=1.0)) == [False, False, True, True]
+    full = Camera(shape=(192, 192), gain=1.6, read_noise=7.0, full_well=1000)
+    saturated = NoisePanel(simulate_stack(full, 3, exposure=6000.0, sky=Sky(background=800.0)))
+    assert saturated.note.warning
+    assert shown(saturated) == [False, False, False, False]
+
+
 def test_profile(profile: SensorProfile) -> None:
     panel = NoisePanel(profile, sky=2.0)
     assert panel.result.table.equals(plan_exposures(14400.0, sky=2.0, read_noise=8.0, overhead=10.0).table)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +20,9 @@ from calibkit.panels import SessionPanel, Workbench
 from calibkit.panels.steps import STEPS
 from calibkit.state import WorkbenchState
 from calibkit.state import workbench as workbench_state
-from tests.panel_makers import write_frames
+from tests.panel_makers import write_frames, write_star_frames
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +146,32 @@ def test_written_files(bench: Workbench, tmp_path: Path) -> None:
     assert bench.panels["combine"].code in texts
     assert bench.write() == (recipe, path)
     assert bench.command() == f"calibkit process {bench.session.folder} -o {bench.out} --recipe {recipe}"
+
+
+def test_written_notebook_and_command_make_the_same_files(tmp_path: Path) -> None:
+    """Both run as they are written, each in a fresh process from nothing but the recipe, and agree in every byte."""
+    folder, out = tmp_path / "night", tmp_path / "out"
+    write_star_frames(folder)
+    write_frames(folder, "dark", 4, shape=(90, 120), EXPTIME=60.0, EGAIN=1.5, RDNOISE=6.0)
+    bench = Workbench(folder, out=str(out), step="stack")
+    bench.panel.state.method = "median"
+    recipe, notebook = bench.write()
+    command = shlex.split(bench.command())
+    bench.close()
+    kept = {path: path.read_bytes() for path in (recipe, notebook)}
+    cells = [cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    made = []
+    for run in (["-c", "\n".join(cells)], ["-m", *command]):
+        shutil.rmtree(out)
+        out.mkdir()
+        for path, content in kept.items():
+            path.write_bytes(content)
+        ended = subprocess.run([sys.executable, *run], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        made.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.fits")})
+    assert {path.parts[0] for path in made[0]} == {"masters", "stacks"}
+    assert made[0].keys() == made[1].keys()
+    assert [str(path) for path in made[0] if made[0][path] != made[1][path]] == []
 
 
 def test_settings_of_steps_are_checked() -> None:
