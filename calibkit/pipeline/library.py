@@ -41,9 +41,9 @@ class Library:
     def fetch(self, key: str, path: Path) -> dict[str, Any] | None:
         """Copy the master with that digest to *path* and return what is known of it; None if there is none."""
         kept = self._master(key)
-        record = read_record(kept.with_suffix(".json"))
+        record = read_record(kept.with_suffix(".json"), key, "sha256")
         try:
-            if record is None or record["key"] != key or sha256_of(kept) != record["sha256"]:
+            if record is None or sha256_of(kept) != record["sha256"]:
                 return None
         except FrameFileError:
             return None

@@ -106,8 +106,8 @@ class Store:
         """
         if self.overwrite and path not in self._written:
             return None
-        record = read_record(self._record(path))
-        if record is None or record["key"] != key:
+        record = read_record(self._record(path), key, "stamp")
+        if record is None:
             return None
         if record.get("boot", boot_id()) != boot_id():
             if not passing:
@@ -250,14 +250,18 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_whole(path, text.encode("utf-8", "surrogatepass"))
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """What `write_record` wrote; None when nothing is there, or something that somebody or something has changed."""
+def read_record(path: Path, key: str, *names: str) -> dict[str, Any] | None:
+    """What `write_record` wrote of a result with that *key*; None when there is nothing, or anything else than that.
+
+    Something or somebody may have changed it, or put it there; *names* are what it must tell besides its row.
+    """
     try:
         record = read_json(path, "record of a result")
     except FrameFileError:
         return None
     digest = record.pop("digest", None)
-    return record if digest == key_of(record=record) else None
+    whole = digest == key_of(record=record) and {"key", "row", *names} <= set(record)
+    return record if whole and record["key"] == key else None
 
 
 def write_whole(path: Path, data: bytes) -> None:

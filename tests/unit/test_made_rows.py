@@ -123,6 +123,24 @@ def test_a_result_that_is_not_on_the_disk_holds_until_the_system_starts_again(
     assert store.finished(path, "key") == {"a": 1}
 
 
+def test_a_record_that_was_changed_is_not_believed(tmp_path: Path) -> None:
+    store = Store(tmp_path, inputs=[])
+    path = store.place("masters", "dark")
+    path.write_bytes(b"1")
+    row = {"a": float("nan"), "b": {1: "ü\udcff"}, "c": (1, None)}
+    store.remember(path, "key", row)
+    assert str(store.finished(path, "key")) == str({"a": float("nan"), "b": {"1": "ü\udcff"}, "c": [1, None]})
+    assert store.finished(path, "other key") is None
+    record = tmp_path / ".calibkit/masters/dark.fits.json"
+    whole = record.read_bytes()
+    for spoilt in (whole.replace(b"[1, ", b"[2, "), whole[:-1], b"[" * 100_000, b"{}", b"", b"null"):
+        assert spoilt != whole
+        record.write_bytes(spoilt)
+        assert store.finished(path, "key") is None
+    stores.write_record(record, {"key": "key", "sha256": "", "row": {}})  # as a library keeps them
+    assert store.finished(path, "key") is None
+
+
 def test_a_disk_that_does_not_take_a_result_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
