@@ -7,8 +7,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.benchmarks.binder import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 BINDER = ROOT / "binder"
@@ -46,3 +49,36 @@ def test_steps_can_be_run() -> None:
         for name in ("postBuild", "start")
     }
     assert set_in["postBuild"] == set_in["start"] != []
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_the_benchmark_limits_memory_and_processors(tmp_path: Path, second: bool) -> None:
+    """In folders that look like control groups of either version."""
+    if second:
+        (tmp_path / "cgroup.controllers").write_text("cpu memory\n", encoding="ascii")
+    else:
+        (tmp_path / "memory").mkdir()
+        (tmp_path / "cpu").mkdir()
+    limits = Limits(tmp_path)
+    written = {
+        path.relative_to(tmp_path).as_posix().replace(f"calibkit-binder-{os.getpid()}", "G"): path.read_text(
+            encoding="ascii"
+        )
+        for path in tmp_path.rglob("*.*")
+        if path.parent in limits.folders
+    }
+    assert written == (
+        {"G/memory.max": str(2 * 2**30), "G/cpu.max": "100000 100000"}
+        if second
+        else {
+            "memory/G/memory.limit_in_bytes": str(2 * 2**30),
+            "cpu/G/cpu.cfs_period_us": "100000",
+            "cpu/G/cpu.cfs_quota_us": "100000",
+        }
+    )
+    memory = limits.folders[0]
+    name = "memory.peak" if second else "memory.max_usage_in_bytes"
+    (memory / name).write_text(f"{300 * 2**20}\n", encoding="ascii")
+    events = "memory.events" if second else "memory.oom_control"
+    (memory / events).write_text("oom 3\noom_kill 2\n", encoding="ascii")
+    assert (limits.peak(), limits.killed()) == (300.0, 2)
