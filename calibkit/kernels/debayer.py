@@ -232,7 +232,7 @@ def bilinear(signal, variance, flags, cell, taps, top, rows, reach, begin, out, 
             signal, variance, flags, cell, seen, parity, i, row, out, out_variance, out_flags
         ):
             _row_from_taps(signal, variance, flags, taps, i, row, reach, out, out_variance, out_flags)
-        for j in range(reach):
+        for j in range(min(reach, width)):
             tent_pixel(signal, variance, flags, cell, i, j, row, reach, out, out_variance, out_flags)
             tent_pixel(
                 signal, variance, flags, cell, i, width - 1 - j, row, reach, out, out_variance, out_flags
