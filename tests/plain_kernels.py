@@ -15,7 +15,9 @@ import numpy as np
 import xarray as xr
 
 import calibkit as ck
+from calibkit import flags as fl
 from calibkit.combining.rejections import REJECTIONS
+from calibkit.display.view import FrameView
 from calibkit.simulate import X_TRANS, Camera, Lamp, Sky, simulate_stack
 
 Result = xr.Dataset | xr.DataArray
@@ -56,6 +58,10 @@ def _combined() -> Iterator[tuple[str, Result]]:
                 ck.combine(stack, method="median", reject=name, normalise=normalise),
             )
 
+    many = xr.DataArray(rng.normal(1000, 12, (25, 3, 4)), dims=("frame", "y", "x"))
+    yield "many frames", ck.combine(many, reject="linear_fit", low=1.5, high=1.5, normalise="none")
+    yield "weighted", ck.combine(many, reject="sigma", weights=np.linspace(1, 2, 25), normalise="none")
+
 
 def _attrs(cfa: str) -> dict[str, object]:
     return {"cfa": cfa, "gain": 1.5, "read_noise": 6.0, "units": "adu"}
@@ -68,7 +74,7 @@ def _session(pattern: str, shape: tuple[int, int] = (14, 18)) -> dict[str, xr.Da
     )  # fmt: skip
     return {
         "bias": simulate_stack(camera, 5, kind="bias"),
-        "dark": simulate_stack(camera, 24, kind="dark", exposure=60.0),
+        "dark": simulate_stack(camera, 16, kind="dark", exposure=60.0),
         "flat": simulate_stack(camera, 5, kind="flat", exposure=1.0, lamp=Lamp(rate=20_000.0)),
         "light": simulate_stack(camera, 3, exposure=60.0, sky=Sky(background=40.0)),
     }
@@ -88,6 +94,10 @@ def _calibrated() -> Iterator[tuple[str, Result]]:
         )
         yield f"light {pattern}", light
         yield f"repaired {pattern}", ck.repair(light.isel(frame=0))
+        yield f"stacked {pattern}", ck.combine(light)
+        for reduce in ("mean", "max"):
+            seen = FrameView(light.isel(frame=0)).view(width=5, height=4, reduce=reduce)
+            yield f"seen {pattern}, {reduce}", xr.DataArray(seen.values)
 
 
 def _converted() -> Iterator[tuple[str, Result]]:
@@ -95,34 +105,45 @@ def _converted() -> Iterator[tuple[str, Result]]:
         raw = _session(pattern, shape)["light"][0]
         light = ck.calibrate(raw, bias=ck.constant_bias(raw, level=300.0), repair=False)
         light["signal"][3:5, 0] = np.nan
+        light["flags"][6, :5] = fl.SATURATED
         for method in ("superpixel", "bilinear", "edge"):
             if pattern == "RGGB" or method == "bilinear":
                 yield f"{method} of {pattern} {shape}", ck.debayer(light, method=method)
 
 
 def _aligned() -> Iterator[tuple[str, Result]]:
-    camera = Camera(shape=(60, 76), pattern="RGGB", offset=100.0, read_noise=2.0)
-    sky = Sky(n_stars=14, star_flux=40_000.0, fwhm=3.0, drift=(1.3, -2.4))
+    camera = Camera(shape=(84, 100), pattern="RGGB", offset=100.0, read_noise=2.0)
+    sky = Sky(n_stars=30, star_flux=40_000.0, fwhm=3.0, drift=(1.3, -2.4))
     raw = simulate_stack(camera, 3, exposure=30.0, sky=sky)
     lights = ck.calibrate(raw, bias=ck.constant_bias(raw, level=100.0)).compute()
     stars = ck.find_stars(lights)
     yield "stars", xr.DataArray(np.concatenate([each.xy for each in stars]))
-    moved = np.array([[1, 0, 1.3], [0, 1, -2.4], [0, 0, 1.0]])
+    lights["flags"][1, 20:22, 30] = fl.HOT
+    moved = np.array([[1, 0.05, 1.3], [-0.05, 1, -2.4], [0, 0, 1.0]])
     for interpolation in ("lanczos3", "bicubic", "linear"):
-        yield interpolation, ck.resample(lights.isel(frame=1), moved, interpolation=interpolation)
+        yield (
+            interpolation,
+            ck.resample(
+                lights.isel(frame=1, y=slice(20, 50), x=slice(20, 60)), moved, interpolation=interpolation
+            ),
+        )
     transforms = ck.register(lights, stars=stars)
     for channels in ("planes", "drizzle"):
         yield channels, ck.stack_lights(lights, transforms, channels=channels)
+    yield "finer", ck.stack_lights(lights, transforms, channels="drizzle", scale=1.5, pixfrac=0.8)
+    yield "hot", ck.find_defects(lights=ck.simulate_stack(camera, 8, exposure=30.0, sky=sky)).flags
 
 
 def _read() -> Iterator[tuple[str, Result]]:
     from astropy.io import fits
 
-    values = np.random.default_rng(1).normal(1000, 20, (20, 34)).astype("u2")
+    values = np.random.default_rng(1).normal(1000, 20, (20, 34))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.fits.fz"
-        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(values, compression_type="RICE_1")]).writeto(path)
-        yield "compressed", ck.open_stack(path).compute()
+        for kind, dtype in (("RICE_1", "u2"), ("PLIO_1", "i4")):
+            path = Path(folder) / f"{kind}.fits.fz"
+            image = fits.CompImageHDU(values.astype(dtype), compression_type=kind)
+            fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
+            yield kind, ck.open_stack(path).compute()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from calibkit.align.lights import Light
 from calibkit.cfa import channel_index
 from calibkit.combining.normalise import check_normalisation, coefficients, measure, workable
 from calibkit.combining.threads import run
-from calibkit.combining.weights import frame_weights
+from calibkit.combining.weights import by_noise, frame_weights
 from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress
 
@@ -60,11 +60,11 @@ def levels_of(
     cell, channels = channel_index(template)
     alone = len(lights) == 1
     levels = factor = term = None
-    if (normalise != "none" and not alone) or weights == "noise":
+    if (normalise != "none" and not alone) or by_noise(weights):
         levels = measure(
             _Unaligned(lights),
             cell,
-            noise=weights == "noise",
+            noise=by_noise(weights),
             run=lambda function, count, what: run(function, count, what, progress),
         )
     if normalise != "none" and not alone:

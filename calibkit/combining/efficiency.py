@@ -150,7 +150,7 @@ def efficiency(
     if n < 2:
         return _NO_COST
     if not tabled(reject, low, high, iterations=iterations, keep=keep):
-        return _live(reject, min(n, COUNTS[-1] - n % 2), float(low), float(high), iterations, keep)
+        return _live(reject, min(n, COUNTS[-1] - (n + 1) % 2), float(low), float(high), iterations, keep)
     if (reject, low, high) in table():
         return _between_counts(table()[reject, low, high], n)
     grid = _grid(reject)

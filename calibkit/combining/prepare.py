@@ -20,7 +20,7 @@ from calibkit.combining.reach import can_reject, limits_of, rejection_named
 from calibkit.combining.reading import StackReader
 from calibkit.combining.rejections import REJECTIONS, Rejection
 from calibkit.combining.threads import run
-from calibkit.combining.weights import frame_weights
+from calibkit.combining.weights import by_noise, frame_weights
 from calibkit.errors import SettingError
 from calibkit.progress import Progress
 
@@ -88,11 +88,11 @@ def prepare(
     if levels is not None and levels.location.shape != (n, len(channels)):
         msg = f"levels= of {levels.location.shape} frames and channels for a stack of {(n, len(channels))}"
         raise SettingError(msg)
-    if levels is None and (normalise != "none" or weights == "noise"):
+    if levels is None and (normalise != "none" or by_noise(weights)):
         levels = measure(
             reader,
             cell,
-            noise=weights == "noise",
+            noise=by_noise(weights),
             run=lambda function, count, what: run(function, count, what, progress),
         )
     if automatic:

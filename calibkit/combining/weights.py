@@ -8,6 +8,11 @@ import xarray as xr
 from calibkit.errors import SettingError
 
 
+def by_noise(weights: object) -> bool:
+    """Whether the noise of every frame is needed; numbers may be an array, which is not simply equal to a text."""
+    return isinstance(weights, str) and weights == "noise"
+
+
 def frame_weights(
     weights: str | np.ndarray | None,
     stack: xr.DataArray | xr.Dataset,

@@ -193,6 +193,9 @@ class TestVariance:
         expected = np.average(stack.values.astype(float), axis=0, weights=weights)
         np.testing.assert_allclose(result.signal, expected, rtol=1e-6)
         assert float(result.variance.mean()) == pytest.approx(100 * 30 / 64, rel=0.03)
+        xr.testing.assert_identical(
+            combine(stack, reject="none", weights=np.array(weights)).signal, result.signal
+        )
         carried = combine(as_result(stack), reject="none", weights=weights)
         np.testing.assert_allclose(carried.variance, 100 * 30 / 64, rtol=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from functools import lru_cache
@@ -227,3 +228,11 @@ class TestCanReject:
             can_reject("sigmas", 10)
         with pytest.raises(SettingError, match="at least 1 frame"):
             can_reject("sigma", 0)
+
+
+def test_many_frames_are_simulated_as_the_most_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An even number stays even, and an odd one odd: their medians differ."""
+    module = importlib.import_module("calibkit.combining.efficiency")
+    monkeypatch.setattr(module, "_live", lambda _reject, n, *_options: n)
+    counts = [efficiency("sigma", n, 2.7, 3.1, iterations=3) for n in (40, 41, 501, 5000, 5001)]
+    assert counts == [40, 41, 501, 500, 501]

@@ -31,6 +31,6 @@ def test_plain_python_gives_what_the_compiled_kernels_give(tmp_path: Path) -> No
         assert set(plain.files) == set(compiled)
         for name, numbers in compiled.items():
             if numbers.dtype.kind == "f":  # sums are taken in another order
-                np.testing.assert_allclose(numbers, plain[name], rtol=2e-5, atol=1e-6, err_msg=name)
+                np.testing.assert_allclose(numbers, plain[name], rtol=2e-5, atol=1e-4, err_msg=name)
             else:
                 np.testing.assert_array_equal(numbers, plain[name], err_msg=name)
