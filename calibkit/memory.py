@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -129,6 +130,22 @@ def _ask_glibc(name: str, *numbers: int) -> None:
 
     if sys.platform == "linux" and (function := getattr(ctypes.CDLL(None), name, None)) is not None:
         function(*numbers)  # other C libraries have no such thing, and need none
+
+
+class Scratch(threading.local):
+    """Arrays that a thread uses again and again: fresh pages cost more than most work on them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        """An array with any content, whose memory is that of the array last taken under this *name*."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if name not in self._held or self._held[name].nbytes < size:
+            self._held.pop(name, None)
+            self._held[name] = aligned_empty(size, np.uint8)
+        return self._held[name][:size].view(dtype).reshape(shape)
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

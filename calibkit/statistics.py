@@ -11,6 +11,7 @@ import xarray as xr
 from calibkit.cfa import channel_index
 from calibkit.errors import SettingError
 from calibkit.io.result_file import rows_of
+from calibkit.makers import FrameMaker, maker_of
 from calibkit.memory import band_rows
 
 #: Pixels in the sample of a frame: medians are then good to a few thousandths of the noise.
@@ -116,8 +117,11 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
     ]
     arrays = [frame[name].data for name in names] if names else [frame.data]
     strips = list(sample_strips(frame))
+    maker = maker_of(frame["signal"].data, frame["flags"].data) if len(names) == 3 else None
     readers = [rows_of(array) for array in arrays]
-    if all(readers):  # of an opened result: without a graph for each strip
+    if maker is not None:
+        parts = [rows.copy() for strip in strips for rows in _in_order(maker, strip)]
+    elif all(readers):  # of an opened result: without a graph for each strip
         parts = [read(strip.start, strip.stop) for strip in strips for read in readers]
     else:
         parts = [array[strip] for strip in strips for array in arrays]
@@ -136,6 +140,12 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
             else np.full(values.shape, np.nan)
         )
         yield strip.start, values, variance
+
+
+def _in_order(maker: FrameMaker, strip: slice) -> tuple[np.ndarray, ...]:
+    """Signal, flags and variance."""
+    signal, variance, flags = maker.read(strip.start, strip.stop)
+    return signal, flags, variance
 
 
 def _by_channel(

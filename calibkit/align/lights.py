@@ -13,8 +13,9 @@ import xarray as xr
 from calibkit.cfa import pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.errors import MismatchError
-from calibkit.flags import usable
+from calibkit.flags import BAD, NO_DATA, REPAIRED, usable
 from calibkit.io.result_file import rows_of
+from calibkit.makers import FrameMaker, maker_of
 
 Frames = xr.DataArray | xr.Dataset
 Lights = Frames | Sequence[Frames]
@@ -28,6 +29,7 @@ class Light:
     name: str
     arrays: dict[str, Any]
     labelled: Frames | None
+    maker: FrameMaker | None = None  # makes rows in less time than `arrays` do
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -35,6 +37,8 @@ class Light:
 
     def read(self, y0: int, y1: int) -> Rows:
         """Signal and variance (float32; NaN where it is not known) and flags of rows *y0* to *y1*."""
+        if self.maker is not None:
+            return tuple(rows.copy() for rows in self.maker.read(y0, y1))
         parts = {name: rows_from(array, y0, y1) for name, array in self.arrays.items()}
         if any(hasattr(part, "dask") for part in parts.values()):
             import dask
@@ -52,19 +56,38 @@ class Light:
         flags = np.zeros(signal.shape, np.uint16) if flags is None else np.ascontiguousarray(flags, np.uint16)
         return signal, variance, flags
 
-    def whole(self) -> np.ndarray:
-        """The signal, float32 of shape (y, x), NaN where it is not to be used; read in bands of rows."""
+    def borrow(self, y0: int, y1: int) -> Rows:
+        """The same in memory that may be used again when this thread asks for other rows, of any light."""
+        return self.read(y0, y1) if self.maker is None else self.maker.read(y0, y1)
+
+    def whole(self, note: Callable[[np.ndarray], None] | None = None) -> np.ndarray:
+        """The signal, float32 of shape (y, x), NaN where it is not to be used; read in bands of rows.
+
+        *note* is given the flags of every band.
+        """
+        from calibkit.kernels import samples
+
         height, width = self.shape
         out = np.empty((height, width), np.float32)
         for y0, y1 in self.bands():
+            if self.maker is not None:
+                signal, _, flags = self.maker.read(y0, y1, variance=False)
+                samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
+                if note is not None:
+                    note(flags)
+                continue
             parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
             if any(hasattr(part, "dask") for part in parts.values()):
                 import dask
 
                 parts = dask.compute(parts, scheduler="synchronous")[0]
-            out[y0:y1] = parts["signal"]
             if "flags" in parts:
-                out[y0:y1][~usable(parts["flags"])] = np.nan
+                signal, flags = np.asarray(parts["signal"]), np.asarray(parts["flags"])
+                samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
+                if note is not None:
+                    note(flags)
+            else:
+                out[y0:y1] = parts["signal"]
         if "flags" not in self.arrays:
             level = self.labelled.attrs.get("saturation")
             if level is not None and np.isfinite(level) and isinstance(self.labelled, xr.DataArray):
@@ -73,6 +96,9 @@ class Light:
 
     def strips(self, places: list[tuple[int, int]]) -> list[np.ndarray]:
         """Rows (start, stop) of the signal, NaN where it is not to be used; all computed at once."""
+        if self.maker is not None:
+            made = (self.maker.read(y0, y1, variance=False) for y0, y1 in places)
+            return [np.where(usable(flags), signal, np.float32(np.nan)) for signal, _, flags in made]
         wanted = [
             {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
             for y0, y1 in places
@@ -95,7 +121,9 @@ class Light:
         if variance is None:
             return False
         middle = variance.shape[0] // 2
-        return bool(np.isfinite(np.asarray(variance[max(0, middle - 4) : middle + 4])).any())
+        y0, y1 = max(0, middle - 4), min(variance.shape[0], middle + 4)
+        rows = np.asarray(variance[y0:y1]) if self.maker is None else self.maker.read(y0, y1)[1]
+        return bool(np.isfinite(rows).any())
 
     @property
     def lazy(self) -> bool:
@@ -108,6 +136,8 @@ class Light:
 
     def sendable(self) -> Light:
         """The same with what reads the rows of files, which another process cannot tell from a dask array's name."""
+        if self.maker is not None:
+            return replace(self, arrays={name: _Shape(array.shape) for name, array in self.arrays.items()})
         readers = {name: (rows_of(array), array) for name, array in self.arrays.items()}
         arrays = {
             n: array if read is None else FileRows(read, array.shape) for n, (read, array) in readers.items()
@@ -120,6 +150,13 @@ class Light:
         chunks = getattr(self.arrays["signal"], "chunks", None)
         edges = [0, *np.cumsum(chunks[0]).tolist()] if chunks else [*range(0, height, 512), height]
         return itertools.pairwise(edges)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What is known of an array whose rows a maker makes."""
+
+    shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -167,13 +204,21 @@ def lights_of(lights: Lights, what: str) -> list[Light]:
             msg = f"{what} takes frames with dimensions (y, x) or (frame, y, x), found {tuple(part.dims)}"
             raise MismatchError(msg)
         singles = [part.isel(frame=i) for i in range(part.sizes["frame"])] if "frame" in part.dims else [part]
-        for single in singles:
-            found.append(_light(single, len(found)))
+        for single, maker in zip(singles, _makers(part, len(singles)), strict=True):
+            found.append(replace(_light(single, len(found)), maker=maker))
     if not found:
         msg = f"{what} needs at least one light, found none"
         raise MismatchError(msg)
     _check_same(found, what)
     return found
+
+
+def _makers(part: Frames, count: int) -> Sequence[FrameMaker | None]:
+    """What makes the rows of each frame, where anything does."""
+    if not isinstance(part, xr.Dataset) or "flags" not in part or "variance" not in part:
+        return [None] * count
+    maker = maker_of(part["signal"].data, part["flags"].data)
+    return getattr(maker, "frames", [None] * count) if "frame" in part.dims else [maker]
 
 
 def _light(frame: Frames, number: int) -> Light:

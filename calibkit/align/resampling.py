@@ -15,13 +15,14 @@ from calibkit.align.transforms import Transform
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.errors import MismatchError, SettingError
-from calibkit.memory import band_rows
+from calibkit.memory import Scratch, band_rows
 from calibkit.meta import add_step
 
 Interpolation = Literal["lanczos3", "bicubic", "linear"]
 INTERPOLATIONS = ("lanczos3", "bicubic", "linear")
 #: Samples on either side, of which the shorter ones give the outer no weight.
 _REACH = 3
+_scratch = Scratch()
 _POWERS = 9
 #: Fractions of a pixel for which the noise is known.
 _PHASES = 512
@@ -221,19 +222,20 @@ def align_rows(
         out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
     for array, nothing in zip(out, (np.nan, np.nan, 1), strict=True):
         array[...] = nothing
-    maps = {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
-    first = y0 // py
-    top, bottom = _rows_needed(maps, grid, first, -(-y1 // py))
+    top, bottom = rows_needed(matrix, grid, y0, y1)
     if top >= bottom:
         return out
-    band = light.read(top, bottom)
+    maps, first = _maps(matrix, grid), y0 // py
+    band = light.borrow(top, bottom)
     for (dy, dx), affine in maps.items():
         rows, columns = len(range(dy, shape[0], py)), len(range(dx, shape[1], px))
         height, width = len(range(dy, bottom - top, py)), len(range(dx, band[0].shape[1], px))
         if not (rows and columns and height and width):
             continue
-        plane = tuple(np.empty((height, width), array.dtype) for array in band)
-        dirty = np.empty((height, width), np.uint8)
+        plane = tuple(
+            _scratch.take(f"plane {k}", (height, width), array.dtype) for k, array in enumerate(band)
+        )
+        dirty = _scratch.take("dirty", (height, width), np.uint8)
         kernels.split_plane(*band, dy, dx, py, px, *plane, _REACH, dirty)
         own = affine.copy()
         own[0, 2] -= top // py
@@ -264,9 +266,16 @@ def _affine(matrix: np.ndarray, grid: Grid, dy: int, dx: int) -> np.ndarray:
     return (to_plane @ np.linalg.inv(matrix) @ to_sensor)[:2]
 
 
-def _rows_needed(maps: dict, grid: Grid, first: int, last: int) -> tuple[int, int]:
-    """Rows of the frame, whole cells, that output cells *first* to *last* come from."""
+def _maps(matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int], np.ndarray]:
+    """`_affine` of every site of the cell."""
     py, px = grid.period
+    return {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
+
+
+def rows_needed(matrix: np.ndarray, grid: Grid, y0: int, y1: int) -> tuple[int, int]:
+    """Rows of the frame, whole cells, that rows *y0* to *y1* of the output come from; none when the first is not below the end."""
+    py, px = grid.period
+    maps, first, last = _maps(matrix, grid), y0 // py, -(-y1 // py)
     columns = grid.shape[1] / px
     corners = np.array([[i, j, 1.0] for i in (first, last) for j in (0.0, columns)])
     rows = np.concatenate([corners @ affine[0] for affine in maps.values()])

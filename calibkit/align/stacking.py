@@ -22,19 +22,22 @@ from calibkit.align.resampling import (
     correlation,
     grid_like,
     grid_of_cells,
+    rows_needed,
 )
 from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining import combine
-from calibkit.combining.reading import tell_maker
 from calibkit.errors import MismatchError, SettingError
+from calibkit.makers import tell_maker
 from calibkit.memory import band_rows, release_memory, worker_count
 from calibkit.progress import Progress, silent
 
 Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
 #: Bytes of aligned samples in a band, over all the frames.
-_BAND_BYTES = 32 * 2**20
+_BAND_BYTES = 96 * 2**20
 _SAMPLE_BYTES = 10
+#: Rows above and below a band that interpolation and calibration need, about.
+_AROUND = 32
 _DTYPES = {"signal": np.float32, "variance": np.float32, "flags": np.uint16}
 
 
@@ -205,6 +208,25 @@ def _aligned(lights: list[Light], transforms: Transforms) -> tuple[list[int], li
     return chosen, [transforms[i].matrix for i in chosen]
 
 
+def _rows_of_band(count: int, shape: tuple[int, int], period: int) -> int:
+    rows = _BAND_BYTES // (_SAMPLE_BYTES * count * shape[1]) // period * period
+    return max(8 * period, min(rows, shape[0]))
+
+
+def rows_again(transforms: Transforms) -> float:
+    """How many rows of every light, and of those around them that a calibrated one depends on, are asked for by a row of a stack.
+
+    Each band of the stack takes all the rows that some pixel of it comes from: with turned lights, or with many, whose
+    bands are low, these are several times as many as it has.
+    """
+    matrices = [frame.matrix for frame in transforms if frame.ok]
+    if not matrices:
+        return 1.0
+    rows = _rows_of_band(len(matrices), transforms.shape, 2)
+    across = np.mean([abs(np.linalg.inv(matrix)[1, 0]) for matrix in matrices]) * transforms.shape[1]
+    return float((rows + across + _AROUND) / rows)
+
+
 def _lazily(
     template: xr.Dataset,
     lights: list[Light],
@@ -217,8 +239,7 @@ def _lazily(
     import dask.array as da
 
     count, (height, width) = len(lights), grid.shape
-    rows = _BAND_BYTES // (_SAMPLE_BYTES * count * width) // grid.period[0] * grid.period[0]
-    rows = max(8 * grid.period[0], min(rows, height))
+    rows = _rows_of_band(count, grid.shape, grid.period[0])
     edges = [*range(0, height, rows), height]
     name = f"aligned-{uuid.uuid4().hex}"
     graph: dict[Any, Any] = {}
@@ -251,6 +272,10 @@ class _Aligned:
     term: np.ndarray | None
 
     def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, ...]) -> bool:
+        needed = [rows_needed(matrix, self.grid, y0, y1) for matrix in self.matrices]
+        needed = [(top, bottom) for top, bottom in needed if top < bottom]
+        if needed and self.lights[0].maker is not None:
+            self.lights[0].maker.expect(min(top for top, _ in needed), max(bottom for _, bottom in needed))
         for i, (light, matrix) in enumerate(zip(self.lights, self.matrices, strict=True)):
             scaling = (None, None) if self.factor is None else (self.factor[i], self.term[i])
             align_rows(light, matrix, self.grid, y0, y1, *scaling, out=tuple(array[i] for array in out))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from calibkit.align.lights import Light, Lights, lights_of, place_of
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.errors import Cancelled, SettingError
+from calibkit.flags import count_flags
 from calibkit.memory import worker_count
 from calibkit.progress import Progress, silent
 
@@ -27,6 +31,7 @@ _AT_ONCE = 2
 _ENOUGH = 12
 #: Tiles of the background in binned pixels: wide ones, and those that follow the filaments of a nebula.
 _TILES = (64, 16)
+_THRESHOLD, _MOST = 5.0, 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +59,16 @@ class Stars:
     def __len__(self) -> int:
         return self.x.size
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same in plain numbers and lists, exactly."""
+        return {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Stars:
+        """From what `as_dict` gave."""
+        lists = {n: np.array(v, float) for n, v in plain.items() if isinstance(v, list) and n != "shape"}
+        return cls(**(dict(plain) | lists | {"shape": tuple(plain["shape"])}))
+
     @property
     def xy(self) -> np.ndarray:
         """Places, shape (star, 2)."""
@@ -63,8 +78,8 @@ class Stars:
 def find_stars(
     lights: Lights,
     *,
-    threshold: float = 5.0,
-    most: int = 300,
+    threshold: float = _THRESHOLD,
+    most: int = _MOST,
     progress: Progress = silent,
     client: Any = None,
 ) -> list[Stars]:
@@ -140,16 +155,25 @@ def find_stars(
     return stars
 
 
+def survey_light(light: xr.Dataset) -> tuple[Stars, dict[str, int]]:
+    """Stars of one calibrated light as `find_stars` gives them, and how many pixels carry each flag, read once together."""
+    (one,) = lights_of(light, "survey_light")
+    counts: Counter[str] = Counter()
+    return _stars_of(one, _THRESHOLD, _MOST, lambda flags: counts.update(count_flags(flags))), dict(counts)
+
+
 def star_colours(pattern: Pattern) -> list[str]:
     """The letters of the pattern, the commonest first: green of Bayer and X-Trans cells."""
     letters = pattern.label_letters.ravel().tolist()
     return sorted(pattern.colours, key=lambda c: (letters.count(c), c in "GW", c == "L"), reverse=True)
 
 
-def _stars_of(light: Light, threshold: float, most: int) -> Stars:
+def _stars_of(
+    light: Light, threshold: float, most: int, note: Callable[[np.ndarray], None] | None = None
+) -> Stars:
     """Stars in the commonest colour; where that shows few, as green does behind an Hα filter, of the search that shows most."""
     pattern = pattern_of(light.labelled)
-    signal = light.whole()
+    signal = light.whole(note)
     best: Stars | None = None
     for tile, colour in itertools.product(_TILES, star_colours(pattern)):
         found = _stars_in(light, signal, pattern, colour, tile, threshold, most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit.calibration.recipe import Recipe, calibrate_rows
+from calibkit.calibration.rows import CalibratedRows
 from calibkit.frames import stack_source
 from calibkit.io.result_file import rows_of
 from calibkit.io.source import StackSource
@@ -69,29 +71,44 @@ def run_now(light: Any, masters: Arrays, recipe: Recipe, progress: Progress) -> 
     return out
 
 
-def run_lazily(light: Any, masters: Arrays, recipe: Recipe, *, source: StackSource | None) -> tuple[Any, ...]:
-    """The same as dask arrays in bands of rows; nothing is read before they are computed.
-
-    What lies in files that can be read anywhere is read by the rows that a band and its halo need. *source* is the
-    reader behind *light*, if it is known: pieces of dask's chunks would have to be put together first.
-    """
+def run_lazily(light: Any, masters: Arrays, recipe: Recipe) -> tuple[Any, ...]:
+    """The same as dask arrays in bands of rows along the chunks of the light; nothing is read before they are computed."""
     import dask
     import dask.array as da
 
     frames, height, width = light.shape
-    edges = _edges(light.chunks[1], recipe.halo) if source is None else _even_edges(light, recipe)
+    edges = _edges(light.chunks[1], recipe.halo)
     work = dask.delayed(_work, pure=False, nout=3)
     columns: list[list[Any]] = [[[] for _ in range(frames)] for _ in DTYPES]
     for y0, y1 in itertools.pairwise(edges):
         above, below = max(0, y0 - recipe.halo), min(height, y1 + recipe.halo)
         under = [_rows(rows_of(array), array, above, below) for array in masters.values()]
         for frame in range(frames):
-            read = None if source is None else partial(source.read, frame)
-            part = _rows(read, light[frame], above, below)
+            part = light[frame, above:below]
             made = work(recipe, frame, above, y0 - above, y1 - y0, part, list(masters), *under)
             for column, rows, dtype in zip(columns, made, DTYPES, strict=True):
                 column[frame].append(da.from_delayed(rows, (y1 - y0, width), dtype))
     return tuple(da.stack([da.concatenate(parts) for parts in column]) for column in columns)
+
+
+def run_made(maker: CalibratedRows) -> tuple[Any, ...]:
+    """The same where *maker* makes any rows: a graph whose bands are what each costs least in."""
+    import dask.array as da
+
+    frames, height, width = maker.source.shape
+    edges = _even_edges(height, width, maker.recipe)
+    name = f"calibrated-{uuid.uuid4().hex}"
+    graph: dict[Any, Any] = {f"maker-of-{name}": maker}  # it lives as long as the graph
+    for frame, (j, (y0, y1)) in itertools.product(range(frames), enumerate(itertools.pairwise(edges))):
+        graph[f"{name}-rows", frame, j] = (maker.band, frame, y0, y1)
+        for k in range(len(DTYPES)):
+            graph[f"{name}-{k}", frame, j, 0] = (_part, (f"{name}-rows", frame, j), k)
+    chunks = ((1,) * frames, tuple(np.diff(edges).tolist()), (width,))
+    return tuple(da.Array(graph, f"{name}-{k}", chunks, dtype=dtype) for k, dtype in enumerate(DTYPES))
+
+
+def _part(made: tuple[np.ndarray, ...], number: int) -> np.ndarray:
+    return made[number][None]
 
 
 def reader_of(light: xr.DataArray) -> StackSource | None:
@@ -102,7 +119,7 @@ def reader_of(light: xr.DataArray) -> StackSource | None:
     return source
 
 
-def _rows(read: Callable[[int, int], np.ndarray] | None, array: Any, y0: int, y1: int) -> Any:
+def _rows(read: Callable[..., np.ndarray] | None, array: Any, y0: int, y1: int) -> Any:
     """Rows to be read when they are worked on, or those of an array in memory or lazy."""
     return array[y0:y1] if read is None else partial(read, y0, y1)
 
@@ -110,13 +127,12 @@ def _rows(read: Callable[[int, int], np.ndarray] | None, array: Any, y0: int, y1
 def _work(
     recipe: Recipe, frame: int, y0: int, top: int, count: int, light: Any, names: list[str], *masters: Any
 ) -> tuple[np.ndarray, ...]:
-    light, *masters = (rows() if callable(rows) else rows for rows in (light, *masters))
+    masters = (rows() if callable(rows) else rows for rows in masters)
     return calibrate_rows(recipe, frame, y0, top, count, light, dict(zip(names, masters, strict=True)))
 
 
-def _even_edges(light: Any, recipe: Recipe) -> list[int]:
+def _even_edges(height: int, width: int, recipe: Recipe) -> list[int]:
     """First rows of bands, of any size, and the height at the end."""
-    _, height, width = light.shape
     rows = band_rows(height, width, bytes_per_pixel=_BYTES, multiple=recipe.cell.shape[0])
     return [*range(0, height, max(rows, _LEAST_HALOS * recipe.halo)), height]
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
-from calibkit.calibration.bands import reader_of, run_lazily, run_now
+from calibkit.calibration.bands import reader_of, run_lazily, run_made, run_now
 from calibkit.calibration.checks import (
     check_camera,
     check_frame,
@@ -23,10 +23,12 @@ from calibkit.calibration.checks import (
 from calibkit.calibration.dark import dark_scales, same_bias
 from calibkit.calibration.noise_terms import noise_terms
 from calibkit.calibration.recipe import REPAIR_REACHES, SMOOTH_REACHES, Recipe
+from calibkit.calibration.rows import maker_for
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps
 from calibkit.errors import CalibkitWarning, MismatchError, SettingError
 from calibkit.flags import FLAG_DTYPE
+from calibkit.makers import tell_maker
 from calibkit.progress import Progress, silent
 from calibkit.session.grouping import filter_key
 from calibkit.session.tolerances import Tolerances
@@ -173,12 +175,16 @@ def calibrate(
     if repair:
         steps.append({"step": "repair", "method": "mean of good neighbours of the same channel"})
     data = stack.data
-    run = (
-        run_lazily(data, arrays, recipe, source=reader_of(stack))
-        if hasattr(data, "dask")
-        else run_now(data, arrays, recipe, progress)
-    )
+    maker = maker_for(recipe, reader_of(stack), arrays) if hasattr(data, "dask") else None
+    if maker is not None:
+        run = run_made(maker)
+    elif hasattr(data, "dask"):
+        run = run_lazily(data, arrays, recipe)
+    else:
+        run = run_now(data, arrays, recipe, progress)
     result = _result(light, run, bias, dark, flat)
+    if maker is not None and "frame" in light.dims:
+        tell_maker(result, maker)
     first = {"step": "calibrate", "inputs": _files(light)}
     if noise is not None:
         first["noise"] = noise.note

@@ -17,10 +17,11 @@ from calibkit import meta
 from calibkit.calibration.bands import reader_of
 from calibkit.calibration.levels import channel_values, clipped_mean, median_of_some, sites_of
 from calibkit.cfa import channel_index
-from calibkit.combining.reading import read_rows, tell_maker
+from calibkit.combining.reading import read_rows
 from calibkit.errors import CalibkitWarning, MismatchError
 from calibkit.io.result_file import rows_of
 from calibkit.io.source import StackSource
+from calibkit.makers import tell_maker
 from calibkit.threads import in_threads
 
 #: A channel this much of which is saturated is worth a word; one half of which is, is of no use.

@@ -9,6 +9,7 @@ import numpy as np
 from calibkit import flags as fl
 from calibkit.calibration.noise_terms import NoiseTerms
 from calibkit.cfa.neighbours import reach_of
+from calibkit.memory import Scratch
 
 #: What is replaced from its neighbours. Saturated pixels are not: they are lower limits of what was there.
 REPAIRABLE = fl.HOT | fl.COLD | fl.UNSTABLE | fl.COSMIC_RAY | fl.BAD_FLAT | fl.BAD_LINE
@@ -19,6 +20,7 @@ REPAIR_REACHES, SMOOTH_REACHES = (1, 2, 3), (2,)
 
 #: Rows that are worked on at once: what is made on the way stays in the processor's cache.
 _BLOCK = 128
+_scratch = Scratch()
 #: Rows of the masters under one band of the frame, by name; None for what there is not.
 Rows = dict[str, np.ndarray | None]
 
@@ -46,7 +48,16 @@ class Recipe:
 
 
 def calibrate_rows(
-    recipe: Recipe, frame: int, y0: int, top: int, count: int, light: np.ndarray, masters: Rows
+    recipe: Recipe,
+    frame: int,
+    y0: int,
+    top: int,
+    count: int,
+    light: np.ndarray,
+    masters: Rows,
+    *,
+    out: tuple[np.ndarray, ...] | None = None,
+    variance: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Signal, variance and flags of *count* rows of one frame.
 
@@ -64,11 +75,16 @@ def calibrate_rows(
     masters : dict
         The same rows of the masters: "bias", "bias variance", "bias flags", likewise of dark and flat, and
         "defects".
+    out : tuple of numpy.ndarray, optional
+        Where the result goes.
+    variance : bool
+        Without, the variance is not worked out, and what *out* holds there means nothing.
     """
     light = _native(light)
     masters = {name: _native(np.asarray(rows)) for name, rows in masters.items() if rows is not None}
     shape = (count, light.shape[1])
-    out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    if out is None:
+        out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
     constants = _constants(recipe, frame, shape[1])
     for start in range(top, top + count, _BLOCK):
         stop = min(start + _BLOCK, top + count)
@@ -76,7 +92,8 @@ def calibrate_rows(
         under = {name: rows[above:below] for name, rows in masters.items()}
         to = tuple(array[start - top : stop - top] for array in out)
         turned = {name: np.roll(table, -(y0 + above), axis=0) for name, table in constants.items()}
-        _calibrate_block(recipe, frame, y0 + above, start - above, light[above:below], under, turned, to)
+        block = light[above:below], under, turned
+        _calibrate_block(recipe, frame, y0 + above, start - above, *block, to, variance=variance)
     return out
 
 
@@ -99,6 +116,8 @@ def _calibrate_block(
     masters: Rows,
     constants: Rows,
     out: tuple[np.ndarray, ...],
+    *,
+    variance: bool,
 ) -> None:
     """Fill *out*, which begins *top* rows below the first of *light*."""
     from calibkit.kernels import calibrate as kernels
@@ -110,15 +129,15 @@ def _calibrate_block(
 
     shape, side = light.shape, _side(recipe.smooth)
     scale = float(recipe.scale[frame])
-    net = np.empty((shape[0], side + shape[1] + side), np.float32)
+    net = _scratch.take("net", (shape[0], side + shape[1] + side), np.float32)
     inner = net[:, side : side + shape[1]]
-    flags = np.empty(shape, np.uint16)
+    flags = _scratch.take("flags", shape, np.uint16)
     kernels.subtract(
         light, rows("bias"), rows("dark"), scale, constants["constant"], recipe.saturation, rows("bias flags"),
         rows("dark flags"), rows("defects"), side, net, flags,
     )  # fmt: skip
-    spread = np.empty(shape, np.float32)
-    if recipe.noise is None:
+    spread = _scratch.take("spread", shape if variance else (0, 0), np.float32)
+    if recipe.noise is None or not variance:
         spread[:] = np.nan
     else:
         kernels.noise(
@@ -128,17 +147,20 @@ def _calibrate_block(
         )  # fmt: skip
     signal = inner
     if "flat" in masters:
-        signal, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        signal, net_spread = _scratch.take("signal", shape, np.float32), spread
+        spread = _scratch.take("variance", spread.shape, np.float32)
         kernels.divide(
-            inner, spread, rows("flat"), rows("flat variance"), rows("flat flags"), signal, variance, flags
+            inner, net_spread, rows("flat"), rows("flat variance"), rows("flat flags"), signal, spread, flags
         )
-        spread = variance
     if recipe.repair:
         taps, rings = (np.roll(table, -y0, axis=0) for table in (recipe.taps, recipe.rings))
+        if not variance:
+            out = (out[0], spread, out[2])
         repair_rows(signal, spread, flags, np.uint16(REPAIRABLE), taps, rings, ENOUGH, top, *out)
         return
     for target, made in zip(out, (signal, spread, flags), strict=True):
-        target[...] = made[top : top + len(target)]
+        if made.size:
+            target[...] = made[top : top + len(target)]
 
 
 def _square(taps: np.ndarray) -> tuple[int, int]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,7 @@ import xarray as xr
 from calibkit.errors import Cancelled, MismatchError
 from calibkit.flags import FLAG_DTYPE, usable
 from calibkit.io.byte_order import swap_bytes
+from calibkit.makers import RowMaker, maker_of
 from calibkit.memory import BAND_BYTES, aligned_empty, band_rows
 
 #: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
@@ -30,29 +30,6 @@ class Band:
     values: np.ndarray
     flags: np.ndarray | None
     variance: np.ndarray | None
-
-
-class RowMaker(Protocol):
-    """Makes rows of a stack that is not in files as it is: aligned lights, flats without their dark."""
-
-    def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
-        """Fill signal, variance and flags (frame, row, x); returns whether any flag is set."""
-
-    def strips(self, frame: int, places: list[tuple[int, int]]) -> list[np.ndarray] | None:
-        """Rows (start, stop) of one frame, NaN where there is no measurement; None: as the arrays have them."""
-
-
-#: Names of a lazy stack's arrays → what makes its rows, for as long as their graph lives.
-_MAKERS: weakref.WeakValueDictionary[tuple[str | None, ...], RowMaker] = weakref.WeakValueDictionary()
-
-
-def tell_maker(stack: xr.Dataset, maker: RowMaker) -> None:
-    """Have the rows of a lazy stack made by *maker*, which its graph holds, in memory that is used again for every band."""
-    _MAKERS[_names({name: stack[name].data for name in ("signal", "flags")})] = maker
-
-
-def _names(arrays: dict[str, Any]) -> tuple[str | None, ...]:
-    return tuple(getattr(array, "name", None) for array in arrays.values())
 
 
 class StackReader:
@@ -88,8 +65,8 @@ class StackReader:
                     msg = f"signal has the dimensions {signal.dims} but {name} has {stack[name].dims}"
                     raise MismatchError(msg)
                 self._arrays[name] = stack[name].data
-        made = {name: self._arrays[name] for name in ("values", "flags") if name in self._arrays}
-        self._maker = _MAKERS.get(_names(made)) if self._source is None else None
+        made = self._arrays["values"], self._arrays.get("flags")
+        self._maker = maker_of(*made) if self._source is None else None
         self._own = threading.local()
         self._files = (
             [str(f) for f in np.atleast_1d(signal.coords["file"].values)] if "file" in signal.coords else []

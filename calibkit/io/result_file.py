@@ -7,7 +7,6 @@ import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,11 +265,13 @@ class _Image:
     shape: tuple[int, ...]
     dtype: np.dtype
 
-    def read(self, plane: int, y0: int, y1: int) -> np.ndarray:
-        """Rows of one plane."""
+    def read(
+        self, plane: int, y0: int, y1: int, *, memory: Callable[..., np.ndarray] = np.empty
+    ) -> np.ndarray:
+        """Rows of one plane, in an array that ``memory(shape, dtype)`` gives."""
         height, width = self.shape[-2:]
         code = _code(self.dtype)
-        raw = np.empty((y1 - y0, width), dtype=code)
+        raw = memory((y1 - y0, width), np.dtype(code))
         try:
             with self.path.open("rb", buffering=0) as file:
                 state = os.fstat(file.fileno())
@@ -310,7 +311,18 @@ def _lazy(image: _Image, period: int) -> Any:
     return da.Array(graph, name, chunks, dtype=image.dtype)
 
 
-def rows_of(array: Any) -> Callable[[int, int], np.ndarray] | None:
+@dataclass(frozen=True)
+class RowReader:
+    """Reads any rows of an image; those of one image are equal."""
+
+    image: _Image
+
+    def __call__(self, y0: int, y1: int, *, memory: Callable[..., np.ndarray] = np.empty) -> np.ndarray:
+        """Rows *y0* to *y1*, in an array that ``memory(shape, dtype)`` gives."""
+        return self.image.read(0, y0, y1, memory=memory)
+
+
+def rows_of(array: Any) -> RowReader | None:
     """What reads any rows of a 2-D image of a result that was opened lazily; None for every other array.
 
     A slice of a dask array reads the whole chunk that it lies in.
@@ -318,7 +330,7 @@ def rows_of(array: Any) -> Callable[[int, int], np.ndarray] | None:
     image = _IMAGES.get(getattr(array, "name", ""))
     if image is None or image.shape != array.shape or len(image.shape) != 2:
         return None
-    return partial(image.read, 0)
+    return RowReader(image)
 
 
 def _read(image: _Image, plane: int, y0: int, y1: int) -> np.ndarray:

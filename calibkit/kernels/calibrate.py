@@ -291,14 +291,21 @@ def noise(
 
 
 @kernel(apart=True)
-def _divide(net, spread, flat, flags, signal, variance):
+def _divide(net, flat, flags, signal):
+    for j in range(signal.size):
+        f = flat[j]
+        usable = (f > np.float32(0.0)) & (f < np.float32(math.inf))
+        signal[j] = np.float32(net[j] / f) if usable else np.float32(math.nan)
+        flags[j] |= _NONE if usable else _BAD_FLAT
+
+
+@kernel(apart=True)
+def _divide_variance(spread, signal, flat, variance):
+    """NaN where the signal is."""
     for j in range(signal.size):
         f = np.float64(flat[j])
-        usable = (f > 0.0) & (f < math.inf)
-        f = f if usable else 1.0
-        signal[j] = np.float64(net[j]) / f if usable else math.nan
-        variance[j] = np.float64(spread[j]) / (f * f) if usable else math.nan
-        flags[j] |= _NONE if usable else _BAD_FLAT
+        divided = np.float32(np.float64(spread[j]) / (f * f))
+        variance[j] = divided if signal[j] == signal[j] else np.float32(math.nan)
 
 
 @kernel(apart=True)
@@ -309,22 +316,26 @@ def _add_flat_noise(signal, flat, flat_variance, variance):
 
 
 @kernel(apart=True)
-def _add_flat_flags(master, signal, variance, flags):
+def _add_flat_flags(master, signal, flags):
     for j in range(signal.size):
         flag = master[j]
         mended = (flag & (_REPAIRED | _NO_DATA)) == _REPAIRED
         bad = ((flag & _BAD) != 0) & (not mended)
         flags[j] |= (flag & _OF_THE_PIXEL) | (_BAD_FLAT if bad else _NONE)
         signal[j] = np.float32(math.nan) if bad else signal[j]
-        variance[j] = np.float32(math.nan) if bad else variance[j]
 
 
 @kernel
 def divide(net, spread, flat, flat_variance, flat_flags, signal, variance, flags):
-    """*net* and its variance *spread* divided by *flat*; pixels without a usable flat become NaN."""
+    """*net* and its variance *spread* divided by *flat*; pixels without a usable flat become NaN.
+
+    *spread* and *variance* may be empty, when only the signal is wanted.
+    """
     for i in range(signal.shape[0]):
-        _divide(net[i], spread[i], flat[i], flags[i], signal[i], variance[i])
-        if flat_variance.size > 0:
-            _add_flat_noise(signal[i], flat[i], flat_variance[i], variance[i])
+        _divide(net[i], flat[i], flags[i], signal[i])
         if flat_flags.size > 0:
-            _add_flat_flags(flat_flags[i], signal[i], variance[i], flags[i])
+            _add_flat_flags(flat_flags[i], signal[i], flags[i])
+        if spread.size > 0:
+            _divide_variance(spread[i], signal[i], flat[i], variance[i])
+            if flat_variance.size > 0:
+                _add_flat_noise(signal[i], flat[i], flat_variance[i], variance[i])

@@ -21,15 +21,17 @@ def repair_rows(signal, variance, flags, wanted, taps, rings, enough, top, out, 
 
     ``taps[a, b, k]`` is the offset (dy, dx) of the k-th neighbour of phase (a, b), nearest ring first;
     ``rings[a, b, r]`` says how many neighbours the first r + 1 rings hold. Rings are added until *enough*
-    good neighbours are found. Only pixels of the input that carry no bad flag are used, so the order of
+    good neighbours are found. *variance* may be empty, and then *out_variance* is left alone. Only pixels of the input that carry no bad flag are used, so the order of
     work does not matter.
     """
     height, width = signal.shape
     py, px = rings.shape[:2]
+    known = variance.size > 0
     for i in range(out.shape[0]):
         y = i + top
         out[i, :] = signal[y, :]
-        out_variance[i, :] = variance[y, :]
+        if known:
+            out_variance[i, :] = variance[y, :]
         out_flags[i, :] = flags[y, :]
         for x in range(width):
             flag = flags[y, x]
@@ -57,7 +59,8 @@ def repair_rows(signal, variance, flags, wanted, taps, rings, enough, top, out, 
                     d = signal[v, u] - shift  # about one of them, so that squares lose no digits
                     total += d
                     squares += d * d
-                    noise += variance[v, u]
+                    if known:
+                        noise += variance[v, u]
                 start = rings[a, b, ring]
                 if ring == 0 and saturated > count:
                     # The core of a star: good neighbours lie outside of it and say nothing of it.
@@ -76,5 +79,6 @@ def repair_rows(signal, variance, flags, wanted, taps, rings, enough, top, out, 
                 if scatter > noise * (1.0 + 3.0 * math.sqrt(2.0 / (count - 1))):
                     value += scatter
             out[i, x] = shift + mean
-            out_variance[i, x] = value
+            if known:
+                out_variance[i, x] = value
             out_flags[i, x] = flag | _REPAIRED

@@ -91,3 +91,14 @@ def drop_flagged(flags, offset, size, bad, repaired, no_data, x, missing):
                 missing[f] += 1
                 total += 1
     return total
+
+
+@kernel
+def keep_usable(values, flags, bad, repaired, no_data, out):
+    """Copy rows of *values* into *out*, NaN where the flags say that they are no measurement."""
+    nothing = out.dtype.type(np.nan)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            flag = flags[i, j]
+            unusable = (flag & bad) != 0 and ((flag & repaired) == 0 or (flag & no_data) != 0)
+            out[i, j] = nothing if unusable else values[i, j]

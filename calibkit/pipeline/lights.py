@@ -6,7 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -16,10 +17,11 @@ from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputErro
 from calibkit.frames import open_stack
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
+from calibkit.makers import maker_of, tell_maker
 from calibkit.memory import release_memory
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
-from calibkit.pipeline.making import Made, MasterMaker, flag_counts, in_memory, refuse_change
+from calibkit.pipeline.making import Made, MasterMaker, flag_counts, refuse_change
 from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, PASSING, Store, key_of
@@ -58,6 +60,8 @@ class LightMaker:
         Of the session, so that what it has matched is not refused here.
     folder : str
         Below the output folder, for the calibrated lights.
+    rereads : bool
+        Raw lights may be read again when what is made of them is wanted, instead of keeping that in a file.
     progress : callable
         Called after every band of a light; may raise `Cancelled`.
     """
@@ -72,6 +76,7 @@ class LightMaker:
         defects: DefectSettings,
         tolerances: Tolerances,
         folder: str = LIGHTS,
+        rereads: bool = False,
         progress: Progress = silent,
     ) -> None:
         self._store = store
@@ -90,6 +95,8 @@ class LightMaker:
             made = maker.get(spec)
             if made is not None:
                 self._made[role] = made
+        self._rereads = rereads
+        self._digests: dict[Path, str] = {}
         self._masters: dict[str, xr.Dataset] = {}
         self._defects: DefectMap | None = None
         self._loading = threading.Lock()
@@ -104,7 +111,8 @@ class LightMaker:
     def make(self, frame: Frame, name: str, *, needed: bool = True) -> LightRow:
         """Calibrate one light into the result called *name*; an error is kept in the row.
 
-        Unless it is *needed*, what was made of it once is enough, even if it is there no more.
+        Unless its file is *needed*, what was found out about it once is enough, and where its rows can be made again at
+        any time (`open`) no file is made of it.
         """
         row = LightRow(frame.relative, self._plan.match.light.name, steps=self._plan.steps())
         row.gain, row.read_noise = _plain(self._camera.gain), _plain(self._camera.read_noise)
@@ -118,7 +126,10 @@ class LightMaker:
                 row.seconds = time.monotonic() - start if row.status == MADE else row.seconds
                 if row.status == MADE:  # now, when its warnings are known too
                     path = self._store.out / row.path
-                    self._store.remember(path, row.key, asdict(row), flushed=self._flush)
+                    if row.stars is None:
+                        self._store.remember(path, row.key, asdict(row), flushed=self._flush)
+                    else:
+                        self._store.remember_seen(path, row.key, asdict(row))
         except (Cancelled, OutputError):
             raise
         except CalibkitError as error:
@@ -139,32 +150,38 @@ class LightMaker:
             defects=asdict(self._settings),
         )
         row.path = str(path.relative_to(self._store.out))
+        self._digests[frame.path] = digest
         done = self._store.finished(path, row.key, passing=not needed)
         if done is not None:
-            for field in ("units", "before", "after", "flags", "seconds", "steps"):
+            for field in ("units", "before", "after", "flags", "seconds", "steps", "stars"):
                 setattr(row, field, done[field])
             row.warnings[:] = done["warnings"]
             row.status = REUSED
             return
         self._store.refuse_foreign(path)
-        self._load()
-        stack = open_stack([frame.path], kind="light", cfa=frame.info.cfa)
-        light = stack.isel(frame=0)
-        result = calibrate(stack, **self._options(light, row)).isel(frame=0)
+        light, result = self._calibrated(frame, row)
         self._store.forget(path)
-        # one band at a time: other lights are made in other threads meanwhile
-        save(hash_inputs(result), path, overwrite=True, workers=1, flush=self._flush, progress=self._progress)
+        if not needed and self._rereads and made_again(result):
+            from calibkit.align.stars import survey_light
+
+            self._progress(0, 1, f"calibrating {name}")
+            stars, row.flags = survey_light(result)
+            row.stars = stars.as_dict()
+        else:
+            # one band at a time: other lights are made in other threads meanwhile
+            written = hash_inputs(result)
+            save(written, path, overwrite=True, workers=1, flush=self._flush, progress=self._progress)
+            result = open_result(path)
+            row.flags = flag_counts(result)
+        row.units = str(result.attrs.get("units", ""))
+        row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
+        row.after = {channel: found.as_dict() for channel, found in measure_noise(result).items()}
         try:
             refuse_change(frame.path, digest)
         except FrameFileError:
             self._store.discard(path)
             raise
         release_memory()
-        written = open_result(path)
-        row.units = str(written.attrs.get("units", ""))
-        row.before = {channel: found.as_dict() for channel, found in measure_noise(light).items()}
-        row.after = {channel: found.as_dict() for channel, found in measure_noise(written).items()}
-        row.flags = flag_counts(written)
         if any(found["measured"] == 0 for found in row.before.values()):
             row.warnings.append(
                 "most neighbouring pixels are equal: its numbers are too coarse to show its noise, so the variance is "
@@ -172,19 +189,44 @@ class LightMaker:
             )
         row.status = MADE
 
+    def _calibrated(self, frame: Frame, row: LightRow) -> tuple[xr.DataArray, xr.Dataset]:
+        """The raw light and the calibrated one, both lazy."""
+        self._load()
+        stack = open_stack([frame.path], kind="light", cfa=frame.info.cfa)
+        light = stack.isel(frame=0)
+        made = calibrate(stack, **self._options(light, row))
+        result = made.isel(frame=0)
+        if (maker := maker_of(made["signal"].data, made["flags"].data)) is not None:
+            tell_maker(result, maker.frames[0])
+        return light, result
+
+    def open(self, frame: Frame, row: LightRow) -> xr.Dataset | None:
+        """The calibrated light of *row*: from its file, or else made whenever its rows are asked for; None if neither can be."""
+        path = self._store.out / row.path
+        if path.exists():
+            return open_result(path)
+        if not self._rereads:
+            return None
+        with collected([]):  # what it has to say is in its row already
+            _, result = self._calibrated(frame, replace(row))
+        return result if made_again(result) else None
+
+    def refuse_changed(self, frame: Frame) -> None:
+        """Raise FrameFileError when the raw light is not what it was when `make` looked at it."""
+        if frame.path in self._digests:  # a cluster's worker has made a file of it, which stays as it is
+            refuse_change(frame.path, self._digests[frame.path])
+
     def _load(self) -> None:
-        """The masters, once, when the first light needs them; what they subtract and divide by in memory where that is little."""
+        """The masters, once, when the first light needs them."""
         with self._loading:
             if not self._masters:
                 self._read_masters()
 
     def _read_masters(self) -> None:
-        masters: dict[str, xr.Dataset] = {}
-        for role, made in self._made.items():
-            used = made.data[[name for name in _USED if name in made.data]]
-            if "half" not in role:
-                used = used.assign(signal=in_memory(used["signal"]))
-            masters[role] = used
+        masters = {
+            role: made.data[[name for name in _USED if name in made.data]]
+            for role, made in self._made.items()
+        }
         flat = masters.get("flat")
         if flat is not None and self._settings.find:
             from calibkit.defects import find_defects
@@ -263,6 +305,11 @@ class LightMaker:
         agreed = master.copy(deep=False)
         agreed.attrs = attrs
         return agreed
+
+
+def made_again(light: xr.Dataset) -> bool:
+    """Whether rows of a calibrated light can be made at any time, for little more than reading them from a file."""
+    return maker_of(light["signal"].data, light["flags"].data) is not None
 
 
 def _plain(value: PerChannel | None) -> Any:

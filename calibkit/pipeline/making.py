@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import xarray as xr
 
@@ -17,7 +17,7 @@ from calibkit.frames import open_stack
 from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
-from calibkit.memory import band_rows, memory_limit, release_memory
+from calibkit.memory import band_rows, release_memory
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
@@ -31,10 +31,6 @@ from calibkit.threads import in_threads
 
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05
-
-#: Bytes of a pixel of a result, and the part of the memory that one frame may take.
-_BYTES, _SHARE = 10, 32
-Frames = TypeVar("Frames", xr.DataArray, xr.Dataset)
 
 
 @dataclass(frozen=True)
@@ -332,12 +328,6 @@ def flag_counts(data: xr.Dataset) -> dict[str, int]:
         for name, count in count_flags(flags.isel(y=slice(start, start + rows)).values).items():
             counts[name] = counts.get(name, 0) + count
     return counts
-
-
-def in_memory(data: Frames) -> Frames:
-    """*data* read into memory where that is little of it, else as it is: lazy."""
-    pixels = data.sizes["y"] * data.sizes["x"]
-    return data.compute() if pixels * _BYTES <= memory_limit() // _SHARE else data
 
 
 def read_through(path: Path) -> None:

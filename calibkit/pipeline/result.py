@@ -93,6 +93,8 @@ class LightRow:
         In electrons per ADU and electrons, as used for the variance.
     key : str
         A digest of all that it was made from.
+    stars : dict or None
+        What `calibkit.find_stars` found in it, where it was read for that when it was made.
     warnings : list of str
     error : str
     seconds : float
@@ -110,6 +112,7 @@ class LightRow:
     gain: Any = float("nan")
     read_noise: Any = float("nan")
     key: str = ""
+    stars: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0

@@ -21,7 +21,7 @@ from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
-from calibkit.pipeline.stacks import LightSet, StackMaker, set_of
+from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
 from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
 from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
@@ -362,6 +362,8 @@ class _Run:
                 defects=self._recipe.defects,
                 tolerances=self._session.tolerances,
                 folder=LIGHTS if kept else PASSING,
+                # a cluster's workers would be sent the masters with every band of a light
+                rereads=self._client is None,
                 progress=self._progress.heed,
             )
             light = plan.match.light
@@ -376,8 +378,16 @@ class _Run:
             )
             rows += made
             lights.rows += made
-            lights.remake += [partial(worker.make, frame, names[frame.path]) for frame in light.frames]
-            worker.release()
+            lights.sources += [
+                LightSource(
+                    partial(worker.open, frame),
+                    partial(worker.make, frame, names[frame.path]),
+                    partial(worker.refuse_changed, frame),
+                )
+                for frame in light.frames
+            ]
+            if len(plans) > 1:
+                worker.release()
             release_memory()
         return rows
 

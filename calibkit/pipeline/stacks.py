@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from calibkit.align.stars import Stars
 from calibkit.cfa import pattern_of
 from calibkit.errors import CalibkitError, CalibkitWarning, Cancelled, OutputError, SettingError
 from calibkit.io.provenance import hash_inputs
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
+from calibkit.pipeline.lights import made_again
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
 from calibkit.pipeline.store import STACKS, Store, key_of
 from calibkit.pipeline.warned import collected
@@ -35,15 +37,32 @@ if TYPE_CHECKING:
 NARROW = 2.8
 
 
+#: A light whose rows would be calibrated more often than this in stacking is written to a file before.
+_OFTEN = 2.5
+
+
+@dataclass(frozen=True)
+class LightSource:
+    """How a calibrated light is come by.
+
+    ``open(row)`` gives it, or None where it first has to be written, which ``write()`` does; ``refuse_changed()`` raises
+    FrameFileError when the raw frame has changed.
+    """
+
+    open: Callable[[LightRow], xr.Dataset | None]
+    write: Callable[[], LightRow]
+    refuse_changed: Callable[[], None]
+
+
 @dataclass
 class LightSet:
-    """Lights that belong into one stack, with what makes the file of each that is not there."""
+    """Lights that belong into one stack, and how each is come by."""
 
     name: str
     slug: str
     flat: xr.Dataset | None = None
     rows: list[LightRow] = field(default_factory=list)
-    remake: list[Callable[[], LightRow]] = field(default_factory=list)
+    sources: list[LightSource] = field(default_factory=list)
 
 
 def set_of(light: Group) -> tuple[object, ...]:
@@ -114,12 +133,9 @@ class StackMaker:
             row.status = REUSED
             return key
         self._store.refuse_foreign(path)
+        data = self._combined(lights, good, row)
         for number in good:
-            if not (self._store.out / lights.rows[number].path).exists():
-                lights.rows[number] = lights.remake[number]()
-        good = [number for number in good if lights.rows[number].status != FAILED]
-        release_memory()
-        data = self._combined([lights.rows[number] for number in good], lights.flat, row)
+            lights.sources[number].refuse_changed()
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
         del data
@@ -129,11 +145,38 @@ class StackMaker:
         row.status = MADE
         return key
 
-    def _combined(self, lights: Sequence[LightRow], flat: xr.Dataset | None, row: StackRow) -> xr.Dataset:
-        from calibkit.align import find_stars, measure_quality, register, stack_lights
+    def _opened(self, lights: LightSet, number: int, *, written: bool = False) -> xr.Dataset | None:
+        """A calibrated light, from a file if it is to be *written*; None when it cannot be made any more."""
+        source = lights.sources[number]
+        if not written and (data := source.open(lights.rows[number])) is not None:
+            return data
+        lights.rows[number] = source.write()
+        return None if lights.rows[number].status == FAILED else source.open(lights.rows[number])
 
-        frames = [open_result(self._store.out / light.path) for light in lights]
-        stars = find_stars(frames, progress=self._progress, client=self._client)
+    def _stars(self, lights: Sequence[LightRow], frames: Sequence[xr.Dataset]) -> list[Stars]:
+        """Stars of every light: those that were found when it was made, and of the others those that are found now."""
+        from calibkit.align import find_stars
+
+        found = [None if light.stars is None else Stars.from_dict(light.stars) for light in lights]
+        if missing := [i for i, stars in enumerate(found) if stars is None]:
+            new = find_stars([frames[i] for i in missing], progress=self._progress, client=self._client)
+            for i, stars in zip(missing, new, strict=True):
+                found[i] = stars
+        return found
+
+    def _combined(self, which: LightSet, good: Sequence[int], row: StackRow) -> xr.Dataset:
+        from calibkit.align import measure_quality, register, stack_lights
+        from calibkit.align.stacking import rows_again
+
+        opened = {number: self._opened(which, number) for number in good}
+        numbers = [number for number, frame in opened.items() if frame is not None]
+        lights, frames = [which.rows[n] for n in numbers], [opened[n] for n in numbers]
+        if not frames:
+            msg = "none of its lights could be calibrated"
+            raise CalibkitError(msg)
+        flat = which.flat
+        release_memory()
+        stars = self._stars(lights, frames)
         quality = measure_quality(frames, stars=stars)
         settings = self._recipe.align
         use = [bool(fine) or not settings.select for fine in quality["usable"]]
@@ -163,6 +206,11 @@ class StackMaker:
             options["channels"] = "mosaic"
         _tell_of_rings(frames[0], quality["fwhm"], options)
         release_memory()  # what stars were looked for in
+        if rows_again(transforms) > _OFTEN:
+            frames = [
+                self._opened(which, number, written=True) if made_again(frame) else frame
+                for number, frame in zip(numbers, frames, strict=True)
+            ]
         stack = stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
         return _of_line(stack, row.line, flat) if row.line else stack
 

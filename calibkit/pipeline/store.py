@@ -167,6 +167,17 @@ class Store:
         write_record(target, record)
         self._written.add(path)
 
+    def remember_seen(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
+        """Keep what was found out about a result of which no file is made: `finished` tells it as one that was passing."""
+        self.discard(path)
+        target = self._record(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(target, error) from error
+        write_record(target, {"key": key, "stamp": None, "row": dict(row)})
+        self._written.add(path)
+
     def remember_later(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
         """`remember` a file that is not on the disk yet, and have it brought there while other work goes on."""
         self.remember(path, key, row, flushed=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,58 @@ def test_aligned_lights() -> None:
         for rows, name in ((band.values, "signal"), (band.variance, "variance"), (band.flags, "flags")):
             np.testing.assert_array_equal(rows, computed[name].values[:, y0:y1])
     assert StackReader(stack.drop_vars("variance")).read(0, 8, lambda _: None).variance is None
+
+
+def test_calibrated_lights(tmp_path: Path) -> None:
+    """In bands of any height, with masters in files and in memory, with and without the variance, of this and other lights."""
+    camera = calibkit.Camera(
+        shape=(96, 130),
+        pattern="RGGB",
+        offset=100.0,
+        hot_fraction=0.01,
+        dark_current=1.0,
+        bit_depth=14,
+        full_well=15_000.0,
+    )
+    sets = [
+        calibkit.FrameSet(kind="dark", count=4, exposure=20.0),
+        calibkit.FrameSet(kind="flat", count=12, exposure=2.0),
+        calibkit.FrameSet(kind="light", count=2, exposure=20.0),
+    ]
+    night = calibkit.write_session(tmp_path / "night", camera, sets, lamp=calibkit.Lamp(rate=9000.0))
+    files = {kind: sorted(night.rglob(f"{kind}*.fits")) for kind in ("dark", "flat", "light")}
+    dark = calibkit.master_dark(calibkit.open_stack(files["dark"]))
+    flats = calibkit.open_stack(files["flat"])
+    flat = calibkit.master_flat(flats, bias=calibkit.constant_bias(flats, level=100.0))
+    lights = calibkit.open_stack(files["light"])
+    options = {"gain": 1.0, "read_noise": 5.0, "defects": calibkit.find_defects(flat=flat)}
+    expected = calibkit.calibrate(lights.compute(), dark=dark, flat=flat, **options)
+    assert (expected["flags"].values & fl.REPAIRED).any()
+    saved = [
+        calibkit.open_result(calibkit.save(master, tmp_path / name))
+        for master, name in ((dark, "dark.fits"), (flat, "flat.fits"))
+    ]
+    for masters in ((dark, flat), saved):
+        made = calibkit.calibrate(lights, dark=masters[0], flat=masters[1], **options)
+        same_rows(made)
+        xr.testing.assert_identical(made.compute(), expected)
+        again = pickle.loads(pickle.dumps([light.bare() for light in lights_of(made, "test")]))
+        for i, light in enumerate(again):
+            assert light.maker is not None
+            for y0, y1 in [(0, 96), (10, 30), (12, 20)]:
+                light.maker.expect(max(0, y0 - 3), min(96, y1 + 3))
+                want = [expected[name].values[i, y0:y1] for name in ("signal", "variance", "flags")]
+                for found, rows in zip(light.borrow(y0, y1), want, strict=True):
+                    np.testing.assert_array_equal(found, rows)
+                signal, variance, flags = light.maker.read(y0, y1, variance=False)
+                assert variance is None
+                np.testing.assert_array_equal(signal, want[0])
+                np.testing.assert_array_equal(flags, want[2])
+            whole = expected["signal"].where(fl.usable(expected["flags"]))[i].values
+            np.testing.assert_array_equal(light.whole(), whole)
+    assert lights_of(made * 2.0, "test")[0].maker is None, (
+        "another stack made of it is not what the files show"
+    )
 
 
 @pytest.mark.parametrize("use", [[[False, True], [True, False]], [[True, False], [False, False]], [[True]]])

@@ -359,7 +359,7 @@ def test_small_memory_gives_the_same_bytes(
         for path in folder.rglob("*.fits"):
             fits.setval(path, "BAYERPAT", value=pattern)
     plenty = run(folder, tmp_path / "plenty")
-    monkeypatch.setattr("calibkit.pipeline.making.memory_limit", lambda: 1000)
+    monkeypatch.setattr("calibkit.memory.memory_limit", lambda: 2**20)  # bands of few rows
     little = run(folder, tmp_path / "little")
     assert results(little.out) == results(plenty.out)
     assert [row.after for row in little.lights] == [row.after for row in plenty.lights]

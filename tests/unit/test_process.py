@@ -20,7 +20,9 @@ from PIL import Image
 import calibkit
 from calibkit import Recipe, write_recipe
 from calibkit.errors import OutputError, SettingError
-from calibkit.pipeline import RunResult, lights
+from calibkit.pipeline import RunResult
+from calibkit.pipeline import lights as lights_of_runs
+from calibkit.pipeline.stacks import StackMaker
 from calibkit.recipe import AlignSettings, FrameSettings, LightSettings, PictureSettings, StackSettings
 
 SHAPE = (120, 160)
@@ -99,6 +101,55 @@ def test_a_night_becomes_a_picture(night: Path, undisturbed: RunResult) -> None:
     assert (done.out / row.picture).read_bytes().startswith(b"\x89PNG")
     assert not (done.out / "lights").exists()
     assert not (done.out / ".calibkit/passing").exists()
+
+
+def test_lights_are_read_again_or_kept_in_files_with_the_same_bytes(
+    night: Path, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = (undisturbed.out / undisturbed.stacks[0].path).read_bytes()
+    written: list[Path] = []
+    save = lights_of_runs.save
+    monkeypatch.setattr(lights_of_runs, "save", lambda *a, **o: written.append(a[1]) or save(*a, **o))
+    again = run(night, tmp_path / "again")
+    assert written == [], "no light is written for nothing"
+    assert (again.out / again.stacks[0].path).read_bytes() == stack
+    # what was found out about the lights is not found out twice
+    (again.out / again.stacks[0].path).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("calibkit.align.stars.survey_light", None)
+        patch.setattr("calibkit.align.find_stars", None)
+        once_more = run(night, tmp_path / "again")
+    assert [row.status for row in once_more.lights] == ["reused"] * 4
+    assert (again.out / again.stacks[0].path).read_bytes() == stack
+    assert once_more.stacks[0].frames == undisturbed.stacks[0].frames
+    # lights that turn much, or are many, are written before they are stacked
+    monkeypatch.setattr("calibkit.pipeline.stacks._OFTEN", 0.0)
+    turned = run(night, tmp_path / "turned")
+    assert len(written) == 4
+    assert (turned.out / turned.stacks[0].path).read_bytes() == stack
+    assert not (turned.out / ".calibkit/passing").exists()
+    kept = run(night, tmp_path / "kept", Recipe(lights=LightSettings(keep=True)))
+    assert (kept.out / kept.stacks[0].path).read_bytes() == stack
+    assert [row.after for row in kept.lights] == [row.after for row in undisturbed.lights]
+    assert [row.flags for row in kept.lights] == [row.flags for row in undisturbed.lights]
+
+
+def test_a_light_that_changes_before_it_is_stacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_night(tmp_path / "night")
+    path = sorted(folder.rglob("light_*.fits"))[2]
+    combined = StackMaker._combined
+
+    def change(*args: Any) -> Any:
+        data = combined(*args)
+        content = bytearray(path.read_bytes())
+        content[4000] ^= 1
+        path.write_bytes(bytes(content))
+        return data
+
+    monkeypatch.setattr(StackMaker, "_combined", change)
+    done = run(folder, tmp_path / "out")
+    assert f"{path}: changed while it was being read" in done.stacks[0].error
+    assert not list((tmp_path / "out/stacks").glob("*.fits"))
 
 
 def test_a_recipe_may_ask_for_drizzle(night: Path, undisturbed: RunResult, tmp_path: Path) -> None:
@@ -260,7 +311,7 @@ def test_a_light_that_changes_or_vanishes_while_it_is_read(
     night = write_night(tmp_path / "night")
     path = night / "light/light_1.fits"
     whole = path.read_bytes()
-    calibrate = lights.calibrate
+    calibrate = lights_of_runs.calibrate
 
     def disturbed(light: Any, **options: Any) -> Any:
         if str(light.coords["file"].values[0]).endswith("light_1.fits"):
@@ -270,7 +321,7 @@ def test_a_light_that_changes_or_vanishes_while_it_is_read(
                 path.unlink()
         return calibrate(light, **options)
 
-    monkeypatch.setattr(lights, "calibrate", disturbed)
+    monkeypatch.setattr(lights_of_runs, "calibrate", disturbed)
     done = run(night, tmp_path / "out", Recipe(until="lights"))
     assert [row.file for row in done.failed] == ["light/light_1.fits"]
     assert ("changed while it was being read" if harm == "changes" else "light_1.fits") in done.failed[
