@@ -25,7 +25,7 @@ from calibkit.panels.image_plots import unit
 from calibkit.panels.image_view import ImageView
 from calibkit.panels.inputs import load_lines, with_imports
 from calibkit.panels.notes import Note
-from calibkit.panels.plots import DASHES, ORANGE, bars, colour_of, fill, legend_below, plot, source
+from calibkit.panels.plots import DASHES, ORANGE, bars, colour_of, counted, fill, legend_below, plot, source
 from calibkit.panels.settings import row, slider
 from calibkit.progress import Progress
 from calibkit.state.hot_pixels import HotPixelsState
@@ -380,6 +380,7 @@ class HotPixelsPanel(Panel):
             location=self.state.sigma, dimension="height", line_color=ORANGE, line_width=2
         )
         counts.add_layout(self._sigma_line)
+        counted(counts.yaxis[0])
         legend_below(counts)
         self.figure = FigureWidget(
             column(shown, counts, sizing_mode="stretch_width"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    Axis,
     BasicTickFormatter,
     ColumnDataSource,
     HoverTool,
@@ -51,15 +52,18 @@ def plot(
     made.toolbar.active_scroll = None  # a page that is scrolled must not zoom
     if tips:
         made.add_tools(HoverTool(tooltips=tips))
-    for axis, kind, most in (
-        (made.xaxis, options.get("x_axis_type"), 5),
-        (made.yaxis, options.get("y_axis_type"), 3),
-    ):
+    for axis, kind in ((made.xaxis, options.get("x_axis_type")), (made.yaxis, options.get("y_axis_type"))):
         if kind is None:
             axis.formatter = BasicTickFormatter(use_scientific=False)
         else:
-            axis.ticker.desired_num_ticks = most  # within one decade they would touch
+            axis.ticker.desired_num_ticks = 5  # within one decade they would touch
     return made
+
+
+def counted(axis: Axis) -> None:
+    """Ticks of a logarithmic axis for counts, over one decade or several: 1, 2, 5, 10, 20, …, which never touch."""
+    axis.ticker = [each * 10**power for power in range(9) for each in (1, 2, 5)]
+    axis.formatter = BasicTickFormatter(use_scientific=False)
 
 
 def source(**columns: Any) -> ColumnDataSource:
