@@ -32,9 +32,13 @@ from calibkit.statistics import measure_noise
 if TYPE_CHECKING:
     import pandas as pd
 
+    from calibkit.align import Transforms
+
 
 #: Width of stars, in pixels of a colour sensor, below which the best interpolation makes rings of 2 % of their light.
 NARROW = 2.8
+#: Pixels by which a light may lie beside the reference and is as good as not moved.
+STILL = 0.15
 
 
 #: A light whose rows would be calibrated more often than this in stacking is written to a file before.
@@ -204,7 +208,7 @@ class StackMaker:
         row.line = _line(options.pop("line"), options["channels"], frames[0], flat)
         if row.line:
             options["channels"] = "mosaic"
-        _tell_of_rings(frames[0], quality["fwhm"], options)
+        _tell_of_rings(frames[0], quality["fwhm"], transforms, options, row.line)
         release_memory()  # what stars were looked for in
         if rows_again(transforms) > _OFTEN:
             frames = [
@@ -239,17 +243,22 @@ def _is_named(file: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) or name == pattern for name in names for pattern in patterns)
 
 
-def _tell_of_rings(light: xr.Dataset, widths: pd.Series, options: dict[str, Any]) -> None:
+def _tell_of_rings(
+    light: xr.Dataset, widths: pd.Series, transforms: Transforms, options: dict[str, Any], line: str
+) -> None:
     """Warn where the pixels of one colour lie too far apart for the images of the stars."""
     width = float(widths.median())
+    moved = any(max(map(abs, frame.shift)) > STILL for frame in transforms if frame.ok)
     sharp = options["channels"] != "drizzle" and options.get("interpolation", "lanczos3") == "lanczos3"
-    if not pattern_of(light).is_mono and sharp and width < NARROW:
-        msg = (
-            f"the stars are {width:.1f} pixels wide, and pixels of one colour lie 2 apart: interpolation leaves dark rings "
-            "about bright stars. Drizzle does not interpolate (in a recipe, stack: channels: drizzle); with few lights "
-            "interpolation: linear is less sharp, without rings"
-        )
-        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    if pattern_of(light).is_mono or not (moved and sharp and width < NARROW):
+        return
+    msg = (
+        f"the stars are {width:.1f} pixels wide, and pixels of one colour lie 2 apart: interpolation leaves dark rings "
+        "about bright stars. In a recipe, stack: interpolation: linear leaves none and is less sharp"
+    )
+    if not line:
+        msg += "; with many lights channels: drizzle, which does not interpolate, keeps them sharp"
+    warnings.warn(msg, CalibkitWarning, stacklevel=2)
 
 
 def _line(wanted: str, channels: str, light: xr.Dataset, flat: xr.Dataset | None) -> str:

@@ -266,6 +266,18 @@ class TestDrizzle:
                 made.signal.sel(channel=colour).values[inner], value * scene(y, x)[inner], rtol=1e-5
             )
 
+    @pytest.mark.parametrize("channels", ["planes", "drizzle"])
+    def test_weights_as_numbers_leave_frames_out(self, channels: str) -> None:
+        rng = np.random.default_rng(4)
+        lights = [light(100.0 + i + rng.standard_normal(SHAPE), cfa="RGGB") for i in range(3)]
+        moves = transforms_of(*[np.eye(3)] * 3)
+        made = ck.stack_lights(
+            lights, moves, channels=channels, weights=[0, 1, 0], normalise="additive", reject="none"
+        )
+        alone = ck.stack_lights([lights[1]], transforms_of(np.eye(3)), channels=channels, reject="none")
+        inner = np.s_[:, 8:-8, 8:-8]
+        np.testing.assert_allclose(made.signal.values[inner], alone.signal.values[inner], atol=1e-3)
+
     @pytest.mark.parametrize("scale", [1.0, 2.0, 0.5])
     def test_light_noise_and_coverage(self, scale: float) -> None:
         rng = np.random.default_rng(1)

@@ -353,6 +353,16 @@ class TestNormalisation:
             float(combine(shifted, normalise=normalise, reject="winsorized").rejected_fraction.max()) < 0.04
         )
 
+    @pytest.mark.parametrize("kind", [list, np.array])
+    def test_weights_as_numbers_go_with_it(self, kind: type) -> None:
+        stack = make_stack(n=4, kind="light") + xr.DataArray([0.0, 100.0, 200.0, 300.0], dims="frame").astype(
+            "f4"
+        )
+        result = combine(stack, weights=kind([1.0, 0.0, 0.0, 1.0]), normalise="additive", reject="none")
+        first, last = stack[0] - np.median(stack[0]), stack[3] - np.median(stack[3])
+        difference = result.signal - result.signal.median() - (first + last) / 2
+        assert float(np.abs(difference - difference.median()).max()) < 1e-3
+
     def test_flagged_pixels_do_not_move_the_level(self) -> None:
         data = as_result(make_stack(n=6, shape=(40, 40)))
         spoilt = data.copy(deep=True)
