@@ -232,3 +232,11 @@ def test_a_cluster_of_two_processes_gives_the_same(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.split() == ["same"], done.stderr[-3000:]
+
+
+def test_bands_of_a_lazy_stack_end_where_its_chunks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk cut in two would be computed twice; as many chunks are read together as there is memory for."""
+    values = da.zeros((4, 64, 50), chunks=(1, (6, 10, 10, 8, 20, 10), -1), dtype="f4")
+    reader = StackReader(xr.DataArray(values, dims=("frame", "y", "x")))
+    monkeypatch.setattr("calibkit.combining.reading.band_rows", lambda *_size, **_options: 20)
+    assert reader.bands(2, 1) == [(0, 16), (16, 34), (34, 54), (54, 64)]

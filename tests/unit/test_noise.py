@@ -10,6 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from calibkit import CalibkitError, MismatchError, SettingError, calibrate, master_bias
+from calibkit.calibration import pairs
 from calibkit.noise import Measurement, measure_gain, measure_read_noise
 
 SIZE = (150, 194)  # no whole number of tiles
@@ -50,6 +51,10 @@ def test_read_noise_per_channel(cfa: str, noise: dict[str, float]) -> None:
         assert found[name] == pytest.approx(sigma, rel=0.03)
         assert abs(found[name] - sigma) < 4 * found.errors[name]
         assert found.errors[name] < 0.03 * sigma
+
+
+def test_what_is_cut_off_is_made_up_for() -> None:
+    assert pytest.approx(stats.truncnorm(-pairs.CLIP, pairs.CLIP).var(), rel=1e-9) == pairs._KEPT
 
 
 def test_error_is_that_of_repeated_measurements() -> None:

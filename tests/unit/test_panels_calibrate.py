@@ -120,6 +120,20 @@ def test_what_is_only_warned_of(frames: dict) -> None:
     assert "divided by the flat as if it were light" in panel.note.text
 
 
+@pytest.mark.parametrize("repair", [True, False])
+def test_a_step_is_the_calibration_with_what_is_done_so_far(frames: dict, repair: bool) -> None:
+    light = frames["lights"][0]
+    given = {"bias": frames["bias"], "dark": frames["reduced dark"], "flat": frames["flat"]}
+    raw, *steps = calibration_steps(light, **given, repair=repair)
+    np.testing.assert_array_equal(raw.frame.values, light.values)
+    so_far = {}
+    for step, (name, master) in zip(steps, given.items(), strict=not repair):
+        so_far[name] = master
+        assert step.name == name
+        expected = calibrate(light, **so_far, repair=False).signal
+        np.testing.assert_array_equal(step.frame.signal.values, expected.values)
+
+
 def test_code(panel: CalibratePanel, frames: dict) -> None:
     panel.state.repair = False
     space = {

@@ -38,6 +38,7 @@ def master(**attrs: object) -> xr.Dataset:
 STACK = frame((3, 12, 16))
 TURNED = xr.Dataset({"signal": STACK, "flags": xr.zeros_like(STACK).transpose("frame", "x", "y")})
 FLAT_TUPLE = master().expand_dims("frame")
+COLOUR = ck.debayer(master(cfa="RGGB"), method="superpixel")
 REFUSED: dict[str, tuple[Callable[[], object], type[CalibkitError], str]] = {
     "no DataArray": (
         lambda: ck.calibrate(STACK.values),
@@ -128,6 +129,18 @@ REFUSED: dict[str, tuple[Callable[[], object], type[CalibkitError], str]] = {
         lambda: ck.DefectMap(frame().astype("f4")),
         SettingError,
         r"holds uint16 flags \(y, x\), found float32",
+    ),
+    "a factor too few": (
+        lambda: ck.white_balance(COLOUR, {"R": 2.0, "G": 1.0}),
+        SettingError,
+        "white balance for B is missing",
+    ),
+    "a matrix of two rows": (lambda: ck.colour_matrix(COLOUR, [[1, 0], [0, 1]]), SettingError, "3 × 3"),
+    "no matrix": (lambda: ck.colour_matrix(COLOUR), SettingError, "no .*matrix"),
+    "a mosaic balanced": (
+        lambda: ck.white_balance(master(), {"L": 1.0}),
+        SettingError,
+        r"has a dimension 'channel'; found",
     ),
     "hot from nothing a second": (
         lambda: ck.find_defects(dark=master(bias_subtracted=True, exposure=60.0, gain=1.5), rate=0.0),
