@@ -10,6 +10,10 @@ How to build a panel
    ``self.run(work, done, what)``: it works in a thread, shows progress, can be cancelled, and starting it again
    replaces what is still running, so that a slider never queues up work.
 4. `code_lines` gives the Python that makes `result` from the same inputs; `compute` makes it.
+5. `png` is the picture that a saved notebook keeps, of what there is so far. Work that runs when the panel is shown comes
+   into it when it is done; before later work that belongs into it call ``self._picture_waits_for_work()``. A notebook that
+   is run without a page (``nbconvert --execute``) has what was there when its cell ended.
+6. Legends take text and colours from glyphs of their own, never from columns of data that change their length.
 """
 
 from __future__ import annotations
