@@ -19,16 +19,24 @@ _NO_DATA = np.uint16(NO_DATA)
 _SATURATED = np.uint16(SATURATED)
 #: A saturated sample whose weight is beyond this share of the whole makes its result one.
 _HEARD = 0.02
+#: Marks of footprints: a sample in the middle has a flag; a sample is not to be used.
+_TOLD, _UNUSABLE = np.uint8(1), np.uint8(2)
 #: Places that are worked on at once, and how many of them a processor's vector holds at most.
 _RUN, _VECTOR = 128, 16
 
 
 @kernel
-def split_plane(signal, variance, flags, y0, x0, py, px, out, out_variance, out_flags, reach, dirty):
-    """Copy one plane out of a mosaic and mark where a footprint of 2 *reach* samples meets a flag or no number.
+def _usable(flag):
+    return (flag & _BAD) == 0 or ((flag & _REPAIRED) != 0 and (flag & _NO_DATA) == 0)
 
-    ``dirty[i, j]`` is for footprints that reach from row i − reach + 1 to i + reach. Returns how many samples are not
-    plain.
+
+@kernel
+def split_plane(signal, variance, flags, y0, x0, py, px, out, out_variance, out_flags, reach, dirty):
+    """Copy one plane out of a mosaic and mark where a footprint of 2 *reach* samples meets what is no good measurement.
+
+    ``dirty[i, j]`` is for footprints that reach from row i − reach + 1 to i + reach: `_UNUSABLE` with a sample among them
+    that is not to be used, `_TOLD` where one of the four in the middle has a flag and can be used all the same. Returns
+    how many samples are not plain.
     """
     rows, columns = out.shape
     dirty[:] = 0
@@ -46,11 +54,26 @@ def split_plane(signal, variance, flags, y0, x0, py, px, out, out_variance, out_
         if odd:
             found += odd
             for j in range(columns):
-                if out_flags[i, j] != 0 or not math.isfinite(out[i, j]):
-                    for di in range(max(0, i - reach), min(rows, i + reach)):
-                        for dj in range(max(0, j - reach), min(columns, j + reach)):
-                            dirty[di, dj] = 1
+                finite = math.isfinite(out[i, j])
+                if out_flags[i, j] != 0 or not finite:
+                    good = finite and _usable(out_flags[i, j])
+                    far, mark = (1, _TOLD) if good else (reach, _UNUSABLE)
+                    for di in range(max(0, i - far), min(rows, i + far)):
+                        for dj in range(max(0, j - far), min(columns, j + far)):
+                            dirty[di, dj] |= mark
     return found
+
+
+@kernel
+def _flags_of_middle(flags, i, j, wy, wx, reach):
+    """Flags of the four samples in the middle that matter."""
+    flag = np.uint16(0)
+    for di in range(2):
+        for dj in range(2):
+            weight = np.float64(wy[di + reach - 1]) * wx[dj + reach - 1]
+            if abs(weight) > _HEARD:
+                flag |= flags[i + di, j + dj]
+    return flag
 
 
 @kernel
@@ -82,7 +105,7 @@ def _careful(signal, variance, flags, i, j, wy, wx, reach):
                     bad = True
                     flag |= own | _NO_DATA
                 continue
-            usable = (own & _BAD) == 0 or ((own & _REPAIRED) != 0 and (own & _NO_DATA) == 0)
+            usable = _usable(own)
             every += weight * value
             every_weight += weight
             every_spread += weight * weight * variance[y, x]
@@ -195,7 +218,7 @@ def resample_plane(
     """Fill one site of the output mosaic: rows y0, y0 + py, … of *out*, columns x0, x0 + px, …
 
     Places that follow each other along a row mostly lie between samples that do so too: such runs are worked on at
-    once, and the few places with flagged or missing samples once more, one by one.
+    once, and the few places with samples that are missing or not to be used once more, one by one.
 
     Parameters
     ----------
@@ -247,7 +270,12 @@ def resample_plane(
             out_flags[to_y, to_x:end:px] = 0
             if not clean:
                 for q in range(n):
-                    if inside and dirty[iy, ix + q] == 0:
+                    mark = dirty[iy, ix + q] if inside else _UNUSABLE
+                    if mark == 0:
+                        continue
+                    if mark == _TOLD:
+                        flag = _flags_of_middle(flags, iy, ix + q, wy[:, q], wx[:, q], 3)
+                        out_flags[to_y, to_x + q * px] = flag
                         continue
                     careful, careful_spread, flag = math.nan, math.nan, _NO_DATA
                     if -1 <= iy < height and -1 <= ix + q < width:

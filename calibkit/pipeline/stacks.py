@@ -28,6 +28,7 @@ from calibkit.recipe import Recipe
 from calibkit.session import Group
 from calibkit.session.grouping import filter_key
 from calibkit.statistics import measure_noise
+from calibkit.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -303,11 +304,13 @@ def _noise(data: xr.Dataset) -> dict[str, dict[str, float]]:
     data = data[["signal", "variance", "flags"]]
     if "channel" not in data.dims:
         return {name: found.as_dict() for name, found in measure_noise(data).items()}
-    found = {}
-    for number, name in enumerate(data["channel"].values.tolist()):
+
+    def measure(number: int) -> dict[str, float]:
         plane = data.isel(channel=number, drop=True).assign_attrs(cfa="")
-        found[str(name)] = next(iter(measure_noise(plane).values())).as_dict()
-    return found
+        return next(iter(measure_noise(plane).values())).as_dict()
+
+    names = data["channel"].values.tolist()
+    return dict(zip(map(str, names), in_threads(measure, range(len(names))), strict=True))
 
 
 def _plain(value: Any) -> Any:
