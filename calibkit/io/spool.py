@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +33,7 @@ _LOCK = "lock"
 _lock = threading.Lock()
 _files: weakref.WeakValueDictionary[Hashable, SpoolFile] = weakref.WeakValueDictionary()
 _folders: dict[int, Path] = {}  # by process, so that a fork makes its own
+_keepers: list[set[SpoolFile]] = []  # what holds decoded frames, the latest last
 _clock = itertools.count()
 
 
@@ -68,6 +69,7 @@ class SpoolFile:
                     _empty(self.path)
                     raise
                 self.size = size
+                _keep(self)
             self.used = next(_clock)
             return self.path.open("rb", buffering=0)
 
@@ -87,6 +89,30 @@ class SpoolFile:
             return freed
         finally:
             self._lock.release()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """While this lasts decoded frames stay, so that each is decoded once however many steps open it.
+
+    A quarter of the free disk is taken for it at most; frames beyond that go as soon as nothing uses them.
+    """
+    own: set[SpoolFile] = set()
+    with _lock:
+        _keepers.append(own)
+    try:
+        yield
+    finally:
+        with _lock:
+            _keepers[:] = [keeper for keeper in _keepers if keeper is not own]
+
+
+def _keep(file: SpoolFile) -> None:
+    with _lock:
+        if _keepers and file not in _keepers[-1]:
+            held = sum(other.size for other in _keepers[-1])
+            if held + file.size <= shutil.disk_usage(file.path.parent).free // 4:
+                _keepers[-1].add(file)
 
 
 def spool_file(key: Hashable) -> SpoolFile:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calibkit.errors import CalibkitError, SettingError
+from calibkit.io.spool import kept
 from calibkit.memory import release_memory, return_memory_early
 from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lanes import Lanes
@@ -108,20 +109,21 @@ def process(
     """
     start = time.monotonic()
     recipe = Recipe() if recipe is None else recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    session = _session(session, recipe.frames, progress)
-    out = Path(out).expanduser()
-    _check_folders(session, out)
-    store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
-    return_memory_early()
-    with store.locked():
-        shared = None if library is None else Library(Path(library).expanduser())
-        result = _Run(session, store, recipe, progress=progress, client=client, library=shared).work()
-        result.seconds = time.monotonic() - start
-        if report:
-            from calibkit.report import write_report
+    with kept():
+        session = _session(session, recipe.frames, progress)
+        out = Path(out).expanduser()
+        _check_folders(session, out)
+        store = Store(out, inputs=[frame.path for frame in session.frames], overwrite=overwrite)
+        return_memory_early()
+        with store.locked():
+            shared = None if library is None else Library(Path(library).expanduser())
+            result = _Run(session, store, recipe, progress=progress, client=client, library=shared).work()
+            result.seconds = time.monotonic() - start
+            if report:
+                from calibkit.report import write_report
 
-            result.report = write_report(result, out / REPORT, progress=progress)
-        store.clear(PASSING)
+                result.report = write_report(result, out / REPORT, progress=progress)
+            store.clear(PASSING)
     result.seconds = time.monotonic() - start
     return result
 

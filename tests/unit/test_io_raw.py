@@ -17,6 +17,7 @@ from calibkit import io
 from calibkit.cfa.pattern import Pattern
 from calibkit.errors import FrameFileError, OutputError
 from calibkit.io import raw_process, raw_worker, spool
+from calibkit.io.raw import RawSource
 from tests.dng_files import TO_CAMERA, coloured, dng, noise
 
 XTRANS = "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG"
@@ -338,3 +339,24 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
             following.communicate()
         assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [kept]
         alive.communicate("\n")
+
+
+def test_a_run_decodes_each_frame_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masters, gain, lights and report all open the frames."""
+    decoded: list[str] = []
+    decode = RawSource.decode
+
+    def counted(self: RawSource, target: Path) -> io.FrameInfo:
+        decoded.append(self.info.path.name)
+        return decode(self, target)
+
+    monkeypatch.setattr(RawSource, "decode", counted)
+    (tmp_path / "night").mkdir()
+    for number in range(9):
+        level = (0, 2000, 500)[number // 3]
+        pixels = noise(seed=number) + np.uint16(level)
+        dng(tmp_path / "night" / f"{('dark', 'flat', 'light')[number // 3]}_{number}.dng", pixels)
+    done = calibkit.process(tmp_path / "night", calibkit.Recipe(until="lights"), tmp_path / "out")
+    assert done.ok
+    assert len(decoded) == len(set(decoded)) == 9
+    assert not list(spool._folder().glob("*.raw")), "they go when the run has ended"
