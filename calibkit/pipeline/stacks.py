@@ -15,7 +15,14 @@ import xarray as xr
 
 from calibkit.align.stars import Stars
 from calibkit.cfa import pattern_of
-from calibkit.errors import CalibkitError, CalibkitWarning, Cancelled, OutputError, SettingError
+from calibkit.errors import (
+    CalibkitError,
+    CalibkitWarning,
+    Cancelled,
+    FrameFileError,
+    OutputError,
+    SettingError,
+)
 from calibkit.io.provenance import hash_inputs
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
@@ -150,13 +157,22 @@ class StackMaker:
         row.status = MADE
         return key
 
-    def _opened(self, lights: LightSet, number: int, *, written: bool = False) -> xr.Dataset | None:
-        """A calibrated light, from a file if it is to be *written*; None when it cannot be made any more."""
+    def _opened(self, lights: LightSet, number: int, *, written: bool = False) -> xr.Dataset:
+        """A calibrated light, from a file if it is to be *written*.
+
+        Raises
+        ------
+        FrameFileError
+            It could be made before, and cannot any more.
+        """
         source = lights.sources[number]
         if not written and (data := source.open(lights.rows[number])) is not None:
             return data
         lights.rows[number] = source.write()
-        return None if lights.rows[number].status == FAILED else source.open(lights.rows[number])
+        if lights.rows[number].status == FAILED:
+            msg = f"{lights.rows[number].error}; run it again, and the stack is made of the other lights"
+            raise FrameFileError(msg)
+        return source.open(lights.rows[number])
 
     def _stars(self, lights: Sequence[LightRow], frames: Sequence[xr.Dataset]) -> list[Stars]:
         """Stars of every light: those that were found when it was made, and of the others those that are found now."""
@@ -173,13 +189,8 @@ class StackMaker:
         from calibkit.align import measure_quality, register, stack_lights
         from calibkit.align.stacking import rows_again
 
-        opened = {number: self._opened(which, number) for number in good}
-        numbers = [number for number, frame in opened.items() if frame is not None]
-        lights, frames = [which.rows[n] for n in numbers], [opened[n] for n in numbers]
-        if not frames:
-            msg = "none of its lights could be calibrated"
-            raise CalibkitError(msg)
-        flat = which.flat
+        frames = [self._opened(which, number) for number in good]
+        lights, flat = [which.rows[number] for number in good], which.flat
         release_memory()
         stars = self._stars(lights, frames)
         quality = measure_quality(frames, stars=stars)
@@ -213,8 +224,8 @@ class StackMaker:
         release_memory()  # what stars were looked for in
         if rows_again(transforms) > _OFTEN:
             frames = [
-                self._opened(which, number, written=True) if made_again(frame) else frame
-                for number, frame in zip(numbers, frames, strict=True)
+                self._opened(which, number, written=True) if moved.ok and made_again(frame) else frame
+                for number, frame, moved in zip(good, frames, transforms, strict=True)
             ]
         stack = stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
         return _of_line(stack, row.line, flat) if row.line else stack
