@@ -42,13 +42,14 @@ _MAKERS: weakref.WeakValueDictionary[tuple[str | None, ...], Any] = weakref.Weak
 
 def tell_maker(data: xr.Dataset, maker: RowMaker | FrameMaker) -> None:
     """Have the rows of a lazy stack (`RowMaker`) or frame (`FrameMaker`) made by *maker*, which its graph holds."""
-    _MAKERS[_names(data["signal"].data, data["flags"].data)] = maker
+    _MAKERS[_names(data)] = maker
 
 
-def maker_of(signal: Any, flags: Any) -> Any:
-    """What makes the rows of these two arrays; None when they are others, or have been changed."""
-    return _MAKERS.get(_names(signal, flags)) if hasattr(signal, "dask") else None
+def maker_of(data: xr.DataArray | xr.Dataset) -> Any:
+    """What makes the rows of a stack or frame; None when nothing was told to, or its arrays are other ones since."""
+    known = isinstance(data, xr.Dataset) and {"signal", "flags"} <= set(data.data_vars)
+    return _MAKERS.get(_names(data)) if known and hasattr(data["signal"].data, "dask") else None
 
 
-def _names(*arrays: Any) -> tuple[str | None, ...]:
-    return tuple(getattr(array, "name", None) for array in arrays)
+def _names(data: xr.Dataset) -> tuple[str | None, ...]:
+    return tuple(getattr(data[name].data, "name", None) for name in ("signal", "flags"))

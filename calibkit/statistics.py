@@ -117,7 +117,7 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
     ]
     arrays = [frame[name].data for name in names] if names else [frame.data]
     strips = list(sample_strips(frame))
-    maker = maker_of(frame["signal"].data, frame["flags"].data) if len(names) == 3 else None
+    maker = maker_of(frame) if len(names) == 3 else None
     readers = [rows_of(array) for array in arrays]
     if maker is not None:
         parts = [rows.copy() for strip in strips for rows in _in_order(maker, strip)]

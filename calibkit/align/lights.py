@@ -14,7 +14,7 @@ from calibkit.cfa import pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.errors import MismatchError
 from calibkit.flags import BAD, NO_DATA, REPAIRED, usable
-from calibkit.io.result_file import rows_of
+from calibkit.io.result_file import RowReader, rows_of
 from calibkit.makers import FrameMaker, maker_of
 
 Frames = xr.DataArray | xr.Dataset
@@ -70,29 +70,30 @@ class Light:
         height, width = self.shape
         out = np.empty((height, width), np.float32)
         for y0, y1 in self.bands():
-            if self.maker is not None:
-                signal, _, flags = self.maker.read(y0, y1, variance=False)
-                samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
-                if note is not None:
-                    note(flags)
+            signal, flags = self._measured(y0, y1)
+            if flags is None:
+                out[y0:y1] = signal
                 continue
-            parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
-            if any(hasattr(part, "dask") for part in parts.values()):
-                import dask
-
-                parts = dask.compute(parts, scheduler="synchronous")[0]
-            if "flags" in parts:
-                signal, flags = np.asarray(parts["signal"]), np.asarray(parts["flags"])
-                samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
-                if note is not None:
-                    note(flags)
-            else:
-                out[y0:y1] = parts["signal"]
+            samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
+            if note is not None:
+                note(flags)
         if "flags" not in self.arrays:
             level = self.labelled.attrs.get("saturation")
             if level is not None and np.isfinite(level) and isinstance(self.labelled, xr.DataArray):
                 out[out >= level] = np.nan
         return out
+
+    def _measured(self, y0: int, y1: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Signal and flags (None where there are none) of rows *y0* to *y1*."""
+        if self.maker is not None:
+            signal, _, flags = self.maker.read(y0, y1, variance=False)
+            return signal, flags
+        parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
+        if any(hasattr(part, "dask") for part in parts.values()):
+            import dask
+
+            parts = dask.compute(parts, scheduler="synchronous")[0]
+        return np.asarray(parts["signal"]), parts.get("flags")
 
     def strips(self, places: list[tuple[int, int]]) -> list[np.ndarray]:
         """Rows (start, stop) of the signal, NaN where it is not to be used; all computed at once."""
@@ -138,11 +139,7 @@ class Light:
         """The same with what reads the rows of files, which another process cannot tell from a dask array's name."""
         if self.maker is not None:
             return replace(self, arrays={name: _Shape(array.shape) for name, array in self.arrays.items()})
-        readers = {name: (rows_of(array), array) for name, array in self.arrays.items()}
-        arrays = {
-            n: array if read is None else FileRows(read, array.shape) for n, (read, array) in readers.items()
-        }
-        return replace(self, arrays=arrays)
+        return replace(self, arrays={name: rows_of(array) or array for name, array in self.arrays.items()})
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """Rows (start, stop) that cost least to read."""
@@ -159,17 +156,9 @@ class _Shape:
     shape: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class FileRows:
-    """A plane in a result's file: what reads its rows, and its shape."""
-
-    read: Callable[[int, int], np.ndarray]
-    shape: tuple[int, int]
-
-
 def rows_from(array: Any, y0: int, y1: int) -> Any:
     """Rows of an array: of a result's file at once, of other lazy arrays lazily."""
-    read = array.read if isinstance(array, FileRows) else rows_of(array)
+    read = array if isinstance(array, RowReader) else rows_of(array)
     return array[y0:y1] if read is None else read(y0, y1)
 
 
@@ -215,9 +204,7 @@ def lights_of(lights: Lights, what: str) -> list[Light]:
 
 def _makers(part: Frames, count: int) -> Sequence[FrameMaker | None]:
     """What makes the rows of each frame, where anything does."""
-    if not isinstance(part, xr.Dataset) or "flags" not in part or "variance" not in part:
-        return [None] * count
-    maker = maker_of(part["signal"].data, part["flags"].data)
+    maker = maker_of(part) if "variance" in getattr(part, "data_vars", ()) else None
     return getattr(maker, "frames", [None] * count) if "frame" in part.dims else [maker]
 
 

@@ -25,14 +25,6 @@ _OF_VARIANCE = ("bias variance", "dark variance", "flat variance")
 
 
 @dataclass(frozen=True, eq=False)
-class FileRows:
-    """A plane of a master in its file: what reads its rows, and its shape."""
-
-    read: RowReader
-    shape: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
 class CalibratedRows:
     """Makes rows of the calibrated frames of a stack: a `calibkit.makers.RowMaker`.
 
@@ -43,12 +35,12 @@ class CalibratedRows:
     source : StackSource
         Files that can be read anywhere.
     masters : dict
-        By name, as `calibrate_rows` takes them: arrays in memory, or `FileRows`.
+        By name, as `calibrate_rows` takes them: arrays in memory, or what reads them from files.
     """
 
     recipe: Recipe
     source: StackSource
-    masters: dict[str, np.ndarray | FileRows]
+    masters: dict[str, np.ndarray | RowReader]
     frames: tuple[_Frame, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +71,7 @@ class _Frame:
     recipe: Recipe
     frame: int
     source: StackSource
-    masters: dict[str, np.ndarray | FileRows]
+    masters: dict[str, np.ndarray | RowReader]
 
     def expect(self, y0: int, y1: int) -> None:
         """Read the masters under rows *y0* to *y1*, of which this thread will ask for parts, of this and other lights."""
@@ -110,16 +102,16 @@ class _Frame:
         return made if variance else (made[0], None, made[2])
 
 
-def _under(name: str, rows: np.ndarray | FileRows, y0: int, y1: int) -> np.ndarray:
+def _under(name: str, rows: np.ndarray | RowReader, y0: int, y1: int) -> np.ndarray:
     """Rows of a master; those that this thread has read for another light already are not read again."""
-    if not isinstance(rows, FileRows):
+    if not isinstance(rows, RowReader):
         return rows[y0:y1]
     read, first, end, held = getattr(_read, name, (None, 0, 0, np.empty(0)))
-    if read != rows.read or y0 < first or y1 > end:
+    if read != rows or y0 < first or y1 > end:
         setattr(_read, name, (None, 0, 0, held))  # if it cannot be read, its memory holds neither
-        held = rows.read(y0, y1, memory=partial(_scratch.take, f"master {name}"))
+        held = rows(y0, y1, memory=partial(_scratch.take, f"master {name}"))
         first = y0
-        setattr(_read, name, (rows.read, y0, y1, held))
+        setattr(_read, name, (rows, y0, y1, held))
     return held[y0 - first : y1 - first]
 
 
@@ -127,12 +119,12 @@ def maker_for(recipe: Recipe, source: StackSource | None, masters: dict[str, Any
     """What makes the rows without a graph: where light and masters lie in files that can be read anywhere, or in memory."""
     if source is None:
         return None
-    ready: dict[str, np.ndarray | FileRows] = {}
+    ready: dict[str, np.ndarray | RowReader] = {}
     for name, array in masters.items():
         if isinstance(array, np.ndarray):
             ready[name] = array
         elif (read := rows_of(array)) is not None:
-            ready[name] = FileRows(read, array.shape)
+            ready[name] = read
         else:
             return None
     return CalibratedRows(recipe, source, ready)

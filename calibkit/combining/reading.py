@@ -17,7 +17,7 @@ from calibkit.errors import Cancelled, MismatchError
 from calibkit.flags import FLAG_DTYPE, usable
 from calibkit.io.byte_order import swap_bytes
 from calibkit.makers import RowMaker, maker_of
-from calibkit.memory import BAND_BYTES, aligned_empty, band_rows
+from calibkit.memory import BAND_BYTES, Scratch, band_rows
 
 #: Files that can be read anywhere are read in bands of about this size, which stay in a large cache.
 DIRECT_BYTES = 8 * 2**20
@@ -65,9 +65,8 @@ class StackReader:
                     msg = f"signal has the dimensions {signal.dims} but {name} has {stack[name].dims}"
                     raise MismatchError(msg)
                 self._arrays[name] = stack[name].data
-        made = self._arrays["values"], self._arrays.get("flags")
-        self._maker = maker_of(*made) if self._source is None else None
-        self._own = threading.local()
+        self._maker = maker_of(stack) if self._source is None else None
+        self._scratch = Scratch()
         self._files = (
             [str(f) for f in np.atleast_1d(signal.coords["file"].values)] if "file" in signal.coords else []
         )
@@ -156,13 +155,8 @@ class StackReader:
     def _make(self, y0: int, y1: int) -> Band:
         """Rows of every frame in memory of this thread, the same for every band: fresh pages cost more than the work on them."""
         n, _, width = self.shape
-        size = n * (y1 - y0) * width
-        if getattr(self._own, "size", 0) < size:
-            self._own.size = size
-            self._own.arrays = tuple(
-                aligned_empty(size, dtype) for dtype in (np.float32, np.float32, FLAG_DTYPE)
-            )
-        out = tuple(array[:size].reshape(n, y1 - y0, width) for array in self._own.arrays)
+        kinds = {"signal": np.float32, "variance": np.float32, "flags": FLAG_DTYPE}
+        out = tuple(self._scratch.take(name, (n, y1 - y0, width), kind) for name, kind in kinds.items())
         flagged = self._maker(y0, y1, out)
         return Band(out[0], out[2] if flagged else None, out[1] if self.has_variance else None)
 

@@ -17,7 +17,7 @@ import xarray as xr
 from calibkit.cfa import pattern_of
 from calibkit.errors import Cancelled
 from calibkit.io.result_file import ImagePlan
-from calibkit.memory import band_rows
+from calibkit.memory import Scratch, band_rows
 from calibkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class _Writer:
         self._part, self._images, self._offsets, self._flush = part, images, offsets, flush
         self.told: SimpleQueue[int] = SimpleQueue()
         self._tell = self.told.put if tell is None else tell
-        self._own = threading.local()
+        self._scratch = Scratch()
         self.stopped = threading.Event()
 
     def __call__(self, y0: int, y1: int, *parts: np.ndarray) -> None:
@@ -105,7 +105,9 @@ class _Writer:
             raise Cancelled(msg)
         for image, offset, rows in zip(self._images, self._offsets, parts, strict=True):
             height, width = image.shape[-2:]
-            stored = image.encode(np.asarray(rows), self._bytes(rows.size * abs(image.bitpix) // 8))
+            stored = image.encode(
+                np.asarray(rows), self._scratch.take("bytes", (rows.size * abs(image.bitpix) // 8,), np.uint8)
+            )
             row_bytes = stored.dtype.itemsize * width
             for plane, data in enumerate(stored.reshape(-1, y1 - y0, width)):
                 start = offset + (plane * height + y0) * row_bytes
@@ -113,12 +115,6 @@ class _Writer:
                 if self._flush:
                     self._part.begin_flush(start, data.nbytes)
         self._tell(y1 - y0)
-
-    def _bytes(self, count: int) -> np.ndarray:
-        """Memory of this thread for a band's bytes, the same for every band: fresh pages cost more than the work on them."""
-        if getattr(self._own, "bytes", np.empty(0)).nbytes < count:
-            self._own.bytes = np.empty(count, np.uint8)
-        return self._own.bytes[:count]
 
 
 def _in_threads(

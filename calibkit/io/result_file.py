@@ -317,6 +317,11 @@ class RowReader:
 
     image: _Image
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return self.image.shape
+
     def __call__(self, y0: int, y1: int, *, memory: Callable[..., np.ndarray] = np.empty) -> np.ndarray:
         """Rows *y0* to *y1*, in an array that ``memory(shape, dtype)`` gives."""
         return self.image.read(0, y0, y1, memory=memory)

@@ -196,7 +196,7 @@ class LightMaker:
         light = stack.isel(frame=0)
         made = calibrate(stack, **self._options(light, row))
         result = made.isel(frame=0)
-        if (maker := maker_of(made["signal"].data, made["flags"].data)) is not None:
+        if (maker := maker_of(made)) is not None:
             tell_maker(result, maker.frames[0])
         return light, result
 
@@ -309,7 +309,7 @@ class LightMaker:
 
 def made_again(light: xr.Dataset) -> bool:
     """Whether rows of a calibrated light can be made at any time, for little more than reading them from a file."""
-    return maker_of(light["signal"].data, light["flags"].data) is not None
+    return maker_of(light) is not None
 
 
 def _plain(value: PerChannel | None) -> Any:

@@ -156,26 +156,25 @@ class Store:
 
         A file that is not *flushed* is lost if the power fails: its record holds until the system is started again.
         """
-        target = self._record(path)
         try:
             stat = path.stat()
-            target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise unwritable(target, error) from error
-        record = {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)}
-        record |= {} if flushed else {"boot": boot_id()}
-        write_record(target, record)
-        self._written.add(path)
+            raise unwritable(path, error) from error
+        more = {} if flushed else {"boot": boot_id()}
+        self._note(path, {"key": key, "stamp": [stat.st_size, stat.st_mtime_ns], "row": dict(row)} | more)
 
     def remember_seen(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
         """Keep what was found out about a result of which no file is made: `finished` tells it as one that was passing."""
         self.discard(path)
+        self._note(path, {"key": key, "stamp": None, "row": dict(row)})
+
+    def _note(self, path: Path, record: dict[str, Any]) -> None:
         target = self._record(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(target, error) from error
-        write_record(target, {"key": key, "stamp": None, "row": dict(row)})
+        write_record(target, record)
         self._written.add(path)
 
     def remember_later(self, path: Path, key: str, row: Mapping[str, Any]) -> None:
