@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from calibkit.cfa import channel_index
+from calibkit.computing import compute_here
 from calibkit.errors import SettingError
 from calibkit.io.result_file import rows_of
 from calibkit.makers import FrameMaker, maker_of
-from calibkit.memory import band_rows
+from calibkit.memory import band_rows, worker_count
 
 #: Pixels in the sample of a frame: medians are then good to a few thousandths of the noise.
 SAMPLE_PIXELS = 1_000_000
@@ -126,9 +127,8 @@ def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray
     else:
         parts = [array[strip] for strip in strips for array in arrays]
     if any(hasattr(part, "dask") for part in parts):
-        import dask
-
-        parts = list(dask.compute(*parts))  # all at once: a reader may have to go through the file for each
+        # all at once: a reader may have to go through the file for each
+        parts = compute_here(parts, threads=worker_count())
     for number, strip in enumerate(strips):
         found = dict(zip(names or ["signal"], parts[number * len(arrays) :], strict=False))
         values = np.asarray(found["signal"], np.float64)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from calibkit.cfa import pattern_of
 from calibkit.cfa.phase import origin
+from calibkit.computing import compute_here
 from calibkit.errors import MismatchError
 from calibkit.flags import BAD, NO_DATA, REPAIRED, usable
 from calibkit.io.result_file import RowReader, rows_of
@@ -41,10 +42,8 @@ class Light:
             return tuple(rows.copy() for rows in self.maker.read(y0, y1))
         parts = {name: rows_from(array, y0, y1) for name, array in self.arrays.items()}
         if any(hasattr(part, "dask") for part in parts.values()):
-            import dask
-
             # at once: the three may come out of one calculation
-            parts = dask.compute(parts, scheduler="synchronous")[0]
+            parts = compute_here(parts)
         signal = np.ascontiguousarray(parts["signal"], np.float32)
         variance = parts.get("variance")
         variance = (
@@ -90,9 +89,7 @@ class Light:
             return signal, flags
         parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
         if any(hasattr(part, "dask") for part in parts.values()):
-            import dask
-
-            parts = dask.compute(parts, scheduler="synchronous")[0]
+            parts = compute_here(parts)
         return np.asarray(parts["signal"]), parts.get("flags")
 
     def strips(self, places: list[tuple[int, int]]) -> list[np.ndarray]:
@@ -105,9 +102,7 @@ class Light:
             for y0, y1 in places
         ]
         if any(hasattr(rows, "dask") for part in wanted for rows in part.values()):
-            import dask
-
-            wanted = dask.compute(wanted, scheduler="synchronous")[0]
+            wanted = compute_here(wanted)
         return [
             np.where(usable(part["flags"]), part["signal"], np.float32(np.nan))
             if "flags" in part

@@ -13,6 +13,7 @@ import xarray as xr
 
 from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
+from calibkit.computing import compute_here
 from calibkit.memory import band_rows, worker_count
 from calibkit.threads import in_threads
 
@@ -86,10 +87,8 @@ def _noise_of_band(
     """Of each channel in a band: levels of its tiles, and their variances in every pair."""
     band = data[:, rows]
     if hasattr(band, "dask"):
-        import dask
-
         # A job that asked its own cluster for rows would wait for a worker that waits for the job.
-        band = dask.compute(band, scheduler="synchronous")[0]
+        band = compute_here(band)
     return [_noise_of_tiles(values) for values in tiles(np.asarray(band), cell, shape, every=every)]
 
 

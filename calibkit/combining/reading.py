@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from calibkit.computing import compute_here
 from calibkit.errors import Cancelled, MismatchError
 from calibkit.flags import FLAG_DTYPE, usable
 from calibkit.io.byte_order import swap_bytes
@@ -245,19 +246,15 @@ def _strips(data: Any, frame: int, strips: list[tuple[int, int]]) -> list[np.nda
     parts = [data[frame, y0:y1] for y0, y1 in strips]
     if isinstance(data, np.ndarray):
         return parts
-    import dask
-
     # all at once, so that a chunk which several strips cross is computed once
-    return list(dask.compute(*parts, scheduler="synchronous"))
+    return compute_here(parts)
 
 
 def _rows(arrays: dict[str, Any], y0: int, y1: int) -> dict[str, np.ndarray]:
     """Rows of every array; lazy ones are computed at once, since they may come out of one calculation."""
     rows = {name: data[:, y0:y1] for name, data in arrays.items()}
     if not all(isinstance(part, np.ndarray) for part in rows.values()):
-        import dask
-
-        rows = dask.compute(rows, scheduler="synchronous")[0]
+        rows = compute_here(rows)
     native = {
         name: part if part.dtype.isnative else part.astype(part.dtype.newbyteorder("="))
         for name, part in rows.items()

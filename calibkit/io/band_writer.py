@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from calibkit.cfa import pattern_of
+from calibkit.computing import compute_here
 from calibkit.errors import Cancelled
 from calibkit.io.result_file import ImagePlan
 from calibkit.memory import Scratch, band_rows
@@ -74,10 +75,10 @@ def write_images(
         writer = _Writer(part, images, offsets, flush=flush)
         _in_threads([partial(writer, *job) for job in _in_memory(result, images)], at_once, writer, tell)
     elif at_once == 1:
-        _compute(_Writer(part, images, offsets, tell, flush=flush), images, "synchronous", 1)
+        _compute(_Writer(part, images, offsets, tell, flush=flush), images)
     else:
         writer = _Writer(part, images, offsets, flush=flush)
-        _in_threads([partial(_compute, writer, images, "threads", at_once)], 1, writer, tell)
+        _in_threads([partial(_compute, writer, images, at_once)], 1, writer, tell)
 
 
 class _Writer:
@@ -147,8 +148,8 @@ def _in_memory(result: xr.Dataset, images: list[ImagePlan]) -> Iterator[tuple[An
         yield y0, y1, *(image.variable.data[..., y0:y1, :] for image in images)
 
 
-def _compute(writer: _Writer, images: list[ImagePlan], scheduler: str, threads: int) -> None:
-    """Work out what is lazy, in the bands that it has, and write each."""
+def _compute(writer: _Writer, images: list[ImagePlan], threads: int = 0) -> None:
+    """Work out what is lazy, in the bands that it has, and write each; with *threads* so many at a time."""
     import dask
 
     chunks = next(image.variable.chunks for image in images if image.variable.chunks is not None)[-2]
@@ -165,7 +166,7 @@ def _compute(writer: _Writer, images: list[ImagePlan], scheduler: str, threads: 
     tasks = [
         write(y0, y1, *parts) for (y0, y1), *parts in zip(itertools.pairwise(edges), *columns, strict=True)
     ]
-    dask.compute(*tasks, scheduler=scheduler, num_workers=threads)
+    compute_here(tasks, threads=threads)
 
 
 def _in_bands(array: Any, heights: tuple[int, ...]) -> Any:

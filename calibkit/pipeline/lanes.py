@@ -57,16 +57,17 @@ class Lanes:
         *,
         before: int,
         total: int,
+        at_once: int | None = None,
         client: Any = None,
     ) -> list[Any]:
-        """Call ``function(*job)`` for each, as many at once as there are processors; their results in order.
+        """Call ``function(*job)`` for each, *at_once* or as many at once as there are processors; their results in order.
 
         Progress counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
         what has is waited for. With a dask.distributed *client* the jobs go to its workers, the function once to each,
         so that what it keeps is kept there.
         """
         told = -1
-        pool = client or ThreadPoolExecutor(worker_count(), thread_name_prefix="calibkit-lane")
+        pool = client or ThreadPoolExecutor(at_once or worker_count(), thread_name_prefix="calibkit-lane")
         if client:
             begin = partial(client.submit, _call, uuid.uuid4().hex, pickle.dumps(function), pure=False)
         else:

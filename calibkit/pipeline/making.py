@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from calibkit.frames import open_stack
 from calibkit.io import open_frame
 from calibkit.io.provenance import hash_inputs, sha256_of
 from calibkit.io.save import open_result, save
-from calibkit.memory import band_rows, release_memory
+from calibkit.memory import band_rows, memory_limit, release_memory, worker_count
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
@@ -31,6 +33,8 @@ from calibkit.threads import in_threads
 
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05
+#: Bytes that a master in the making takes for each of its pixels, about.
+_PIXEL_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ class Made:
 
 
 class MasterMaker:
-    """Masters of one run by their specification; each is made when it is first asked for.
+    """Masters of one run by their specification; each is made when it is first asked for, in the thread that asks.
+
+    Another thread that asks for it meanwhile waits.
 
     Parameters
     ----------
@@ -72,10 +78,6 @@ class MasterMaker:
     library : Library or None
         Where other nights' masters are.
 
-    Attributes
-    ----------
-    rows : list of MasterRow
-        What became of each, in the order of the work.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class MasterMaker:
         client: Any = None,
         library: Library | None = None,
     ) -> None:
-        self.rows: list[MasterRow] = []
+        self._rows: dict[MasterSpec, MasterRow] = {}
         self._tolerances = tolerances
         self._store = store
         self._combine = dict(combine)
@@ -97,9 +99,28 @@ class MasterMaker:
         self._client = client
         self._library = library
         self._progress = progress
-        self._made: dict[MasterSpec, Made | None] = {}
+        self._made: dict[MasterSpec, Future[Made | None]] = {}
+        self._asking = threading.Lock()
         self._damaged: dict[Path, str] = {}
         self._paths: dict[str, MasterSpec] = {}
+
+    @property
+    def rows(self) -> list[MasterRow]:
+        """What became of each, in the order in which they were expected or else asked for."""
+        return list(self._rows.values())
+
+    def expect(self, specs: Sequence[MasterSpec]) -> int:
+        """Be told which masters will be asked for, so that tables and files are the same whichever is made first.
+
+        Returns how many are worth making at a time: while one is read, searched and written in one thread, another is
+        combined in all; where there is memory for two.
+        """
+        for spec in specs:
+            self._row(spec)
+            if not spec.group.master:
+                self._path(spec)
+        pixels = max((math.prod(spec.group.info.shape) for spec in specs), default=0)
+        return 2 if worker_count() > 1 and 2 * _PIXEL_BYTES * pixels < memory_limit() // 3 else 1
 
     def usable(self, spec: MasterSpec) -> bool:
         """Whether the master can be had."""
@@ -107,9 +128,16 @@ class MasterMaker:
 
     def get(self, spec: MasterSpec) -> Made | None:
         """The master, made now if it has to be; None when that does not work, which `rows` explains."""
-        if spec not in self._made:
-            self._made[spec] = self._constant(spec) if spec.constant else self._try(spec)
-        return self._made[spec]
+        with self._asking:
+            asked = spec in self._made
+            made = self._made.setdefault(spec, Future())
+        if not asked:
+            try:
+                made.set_result(self._constant(spec) if spec.constant else self._try(spec))
+            except BaseException as error:
+                made.set_exception(error)
+                raise
+        return made.result()
 
     def _constant(self, spec: MasterSpec) -> Made | None:
         from calibkit.masters import constant_bias
@@ -121,8 +149,7 @@ class MasterMaker:
         return Made(spec, constant_bias(stack), key_of(black=info.black, pedestal=info.pedestal))
 
     def _try(self, spec: MasterSpec) -> Made | None:
-        row = MasterRow(spec.name, spec.kind, spec.how())
-        self.rows.append(row)
+        row = self._row(spec)
         start = time.monotonic()
         try:
             with collected(row.warnings):
@@ -143,6 +170,9 @@ class MasterMaker:
                 self._library.keep(made.key, path, asdict(row))
         return made
 
+    def _row(self, spec: MasterSpec) -> MasterRow:
+        return self._rows.setdefault(spec, MasterRow(spec.name, spec.kind, spec.how()))
+
     def _given(self, spec: MasterSpec, row: MasterRow) -> Made:
         """A master that was among the frames."""
         path = spec.group.paths[0]
@@ -157,13 +187,16 @@ class MasterMaker:
         return Made(spec, data, key_of(given=sha256_of(path), kind=spec.kind))
 
     def _make(self, spec: MasterSpec, row: MasterRow) -> Made:
-        frames, digests = self._whole_frames(spec.group, row)
         parts = [self.get(part) for part in spec.parts]
+        if lost := [part.name for part, made in zip(spec.parts, parts, strict=True) if made is None]:
+            msg = f"{listed(lost)}, which is subtracted from its frames, could not be made"
+            raise FrameFileError(msg)
+        frames, digests = self._whole_frames(spec.group, row)
         key = key_of(
             kind=spec.kind,
             cfa=spec.group.info.cfa,
             frames=digests,
-            parts=[part.key for part in parts if part],
+            parts=[part.key for part in parts],
             dark_scale=spec.dark_scale,
             combine=self._combine,
             hot_sigma=self._hot_limit(spec),

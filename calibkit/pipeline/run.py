@@ -7,11 +7,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calibkit.computing import no_cluster
 from calibkit.errors import CalibkitError, SettingError
 from calibkit.io.spool import kept
 from calibkit.memory import release_memory, return_memory_early
@@ -109,7 +111,7 @@ def process(
     """
     start = time.monotonic()
     recipe = Recipe() if recipe is None else recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    with kept():
+    with kept(), nullcontext() if client is not None else no_cluster():
         session = _session(session, recipe.frames, progress)
         out = Path(out).expanduser()
         _check_folders(session, out)
@@ -330,6 +332,7 @@ class _Run:
     def work(self) -> RunResult:
         """Everything, as far as the recipe goes."""
         session, maker = self._session, self._maker
+        self._make_masters()
         options = _plan_options(session, self._recipe)
         plans = [plan_lights(match, maker.usable, **options) for match in session.matches]
         for spec in companions(session, maker.usable, options["pedestal"]):
@@ -347,6 +350,13 @@ class _Run:
         return RunResult(
             session, self._store.out, lights, maker.rows, [*session.warnings, *warnings], stacks=stacks
         )
+
+    def _make_masters(self) -> None:
+        """Make the masters that the headers ask for, those first that need no others; planning finds them made."""
+        specs = plan_session(self._session, self._recipe).masters
+        at_once = self._maker.expect(specs)
+        jobs = [(spec,) for spec in sorted(specs, key=lambda spec: bool(spec.parts))]
+        self._progress.run(self._maker.get, jobs, "masters", before=0, total=len(jobs), at_once=at_once)
 
     def _lights(self, plans: list[LightPlan]) -> list[LightRow]:
         names = light_names([frame for plan in plans for frame in plan.match.light.frames])

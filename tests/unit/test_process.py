@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from PIL import Image
 
 import calibkit
 from calibkit import Recipe, write_recipe
-from calibkit.errors import OutputError, SettingError
+from calibkit.errors import Cancelled, FrameFileError, OutputError, SettingError
+from calibkit.io.provenance import sha256_of
 from calibkit.pipeline import RunResult
 from calibkit.pipeline import lights as lights_of_runs
+from calibkit.pipeline.making import MasterMaker
 from calibkit.pipeline.stacks import StackMaker
 from calibkit.recipe import AlignSettings, FrameSettings, LightSettings, PictureSettings, StackSettings
 
@@ -132,6 +135,71 @@ def test_lights_are_read_again_or_kept_in_files_with_the_same_bytes(
     assert (kept.out / kept.stacks[0].path).read_bytes() == stack
     assert [row.after for row in kept.lights] == [row.after for row in undisturbed.lights]
     assert [row.flags for row in kept.lights] == [row.flags for row in undisturbed.lights]
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_masters_made_side_by_side_or_one_by_one_are_the_same(
+    night: Path, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    making = {"now": 0, "most": 0}
+    combined = MasterMaker._combined
+
+    def counted(maker: MasterMaker, *args: Any) -> Any:
+        making["now"] += 1
+        making["most"] = max(making.values())
+        time.sleep(0.2)  # long enough for another thread to begin, if there is one
+        try:
+            return combined(maker, *args)
+        finally:
+            making["now"] -= 1
+
+    monkeypatch.setattr(MasterMaker, "_combined", counted)
+    monkeypatch.setattr("calibkit.pipeline.making.worker_count", lambda: at_once)
+    done = run(night, tmp_path / "out")
+    assert making["most"] == at_once
+    assert results(done.out) == results(undisturbed.out)
+    assert [row.title for row in done.masters] == [row.title for row in undisturbed.masters]
+
+
+def test_a_master_that_cannot_be_made_stops_no_other(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(path: Path) -> str:
+        if path.parent.name == "fdark":
+            msg = f"{path}: cannot be read"
+            raise FrameFileError(msg)
+        return sha256_of(path)
+
+    monkeypatch.setattr("calibkit.pipeline.making.sha256_of", unreadable)
+    done = run(night, tmp_path / "out")
+    assert {row.kind: row.status for row in done.masters} == {
+        "dark": "made",
+        "flat dark": "failed",
+        "flat": "failed",
+    }
+    assert any("not divided by a flat" in text for text in done.warnings)
+
+
+def test_a_cancel_while_masters_are_made_is_heard_and_keeps_what_is_finished(
+    night: Path, undisturbed: RunResult, tmp_path: Path
+) -> None:
+    def stop(done: int, _total: int, what: str) -> None:
+        if what == "masters" and done == 1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(night, tmp_path / "out", progress=stop)
+    again = run(night, tmp_path / "out")
+    assert "reused" in {row.status for row in again.masters}
+    assert results(again.out) == results(undisturbed.out)
+
+
+def test_a_run_without_a_cluster_does_not_take_up_what_a_cluster_needs(night: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, calibkit; calibkit.process(sys.argv[1], None, sys.argv[2]); "
+        "assert 'distributed' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(night), str(tmp_path / "out")], check=True)
 
 
 def test_a_light_that_changes_before_it_is_stacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
