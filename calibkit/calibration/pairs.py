@@ -14,13 +14,16 @@ import xarray as xr
 from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
 from calibkit.computing import compute_here
-from calibkit.memory import band_rows, worker_count
+from calibkit.io.source import StackSource
+from calibkit.memory import Scratch, band_rows, worker_count
 from calibkit.threads import in_threads
 
 #: Rows and columns of a tile, about; it is made of whole cells of the pattern.
 TILE = 48
 #: Differences further from their tile's mean than this many sigma are cosmic rays or unstable pixels.
 CLIP = 4.0
+#: Outliers are looked for at most so often.
+_ROUNDS = 6
 #: Variance of a normal distribution that is cut off there, over that of the whole.
 _KEPT = 1.0 - 2.0 * CLIP * math.exp(-(CLIP**2) / 2) / math.sqrt(2 * math.pi) / math.erf(CLIP / math.sqrt(2))
 #: Bands and pairs that make a sample.
@@ -51,19 +54,23 @@ def pair_noise(stack: xr.DataArray, *, sample: bool, client: Any = None) -> Pair
     client : dask.distributed.Client, optional
         Have the workers read and measure a lazy stack.
     """
+    from calibkit.calibration.bands import reader_of
+
     cell, channels = channel_index(stack)
     shape = tile_shape(stack, cell)
     pairs = min(stack.sizes["frame"] // 2, _SAMPLE_PAIRS if sample else 10**9)
+    source = reader_of(stack)
     stack = stack[: 2 * pairs]
     across = stack.sizes["x"] // shape[1]
     every = max(1, _SAMPLE_BANDS * across // _SAMPLE_TILES) if sample else 1
 
-    measure = partial(_noise_of_band, stack.data, cell, shape, every)
     slices = band_slices(stack, shape, sample=sample)
     if client is not None and hasattr(stack.data, "dask"):
+        measure = partial(_noise_of_band, stack.data, cell, shape, every)
         bands = client.gather(client.map(measure, slices, pure=False))
     else:
-        bands = in_threads(measure, slices)
+        data = stack.data if source is None else _Rows(source, 2 * pairs)
+        bands = in_threads(partial(_noise_of_band, data, cell, shape, every), slices)
     levels = [[band[c][0] for band in bands] for c in range(len(channels))]
     variances = [[part for band in bands for part in band[c][1]] for c in range(len(channels))]
     noise, error = {}, {}
@@ -81,6 +88,25 @@ def pair_noise(stack: xr.DataArray, *, sample: bool, client: Any = None) -> Pair
     return PairNoise(noise, error, level, pairs)
 
 
+class _Rows:
+    """Indexed as the array of a stack in files is, for just the rows that are asked for, not whole chunks of it."""
+
+    def __init__(self, source: StackSource, frames: int) -> None:
+        self._source, self._frames = source, frames
+        self._scratch = Scratch()
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        """Rows of every frame, in memory that this thread uses again."""
+        from calibkit.combining.reading import read_rows
+
+        y0, y1 = key[1].start, key[1].stop
+        shape = (self._frames, y1 - y0, self._source.shape[2])
+        rows = self._scratch.take("rows", shape, self._source.dtype)
+        for frame in range(self._frames):
+            read_rows(self._source, frame, y0, y1, rows[frame])
+        return rows
+
+
 def _noise_of_band(
     data: Any, cell: np.ndarray, shape: tuple[int, int], every: int, rows: slice
 ) -> list[tuple[np.ndarray, list[np.ndarray]]]:
@@ -94,13 +120,12 @@ def _noise_of_band(
 
 def _noise_of_tiles(values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Levels of the tiles of one channel, ``(frame, tile, pixel)``, and their variances in every pair of frames."""
-    # Level and noise of the same pixels, hot ones left out: one belongs to the other.
-    kept = without_outliers(np.nanmean(values, axis=0))
-    variances = []
-    for first, second in zip(values[::2], values[1::2], strict=True):
-        variance, good = clipped_variance(np.where(np.isnan(kept), np.nan, first - second))
-        variances.append(variance[good] / 2)
-    return np.nanmean(kept, axis=1), variances
+    from calibkit.kernels.scatter import measure_pairs
+
+    level, variance = np.empty(values.shape[1]), np.empty((values.shape[0] // 2, values.shape[1]))
+    measure_pairs(values, CLIP, _ROUNDS, level, variance)
+    variance /= 2 * _KEPT
+    return level, [part[np.isfinite(part)] for part in variance]
 
 
 def tile_shape(stack: xr.DataArray, cell: np.ndarray) -> tuple[int, int]:
@@ -144,27 +169,16 @@ def tiles(band: np.ndarray, cell: np.ndarray, tile: tuple[int, int], *, every: i
     split = split.reshape(frames, down * across, py * px, -1)
     flat = cell.ravel()
     return [
-        split[:, :, flat == c].reshape(frames, down * across, -1).astype(np.float64)
+        split[:, :, flat == c].reshape(frames, down * across, -1).astype(np.float64, order="C")
         for c in range(int(flat.max()) + 1)
     ]
 
 
 def clipped_variance(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance of each row of *differences* without outliers, and which rows have enough values for one."""
-    values = np.where(np.isfinite(differences), differences, np.nan)
-    good = np.isfinite(values).sum(axis=1) >= max(3, values.shape[1] // 2)
-    variance = np.full(len(values), np.nan)
-    if good.any():
-        variance[good] = np.nanvar(without_outliers(values[good]), axis=1, ddof=1) / _KEPT
-    return variance, good
+    from calibkit.kernels.scatter import variances
 
-
-def without_outliers(values: np.ndarray) -> np.ndarray:
-    """*values* with NaN for what lies further than 4 sigma from the mean of its row, found again and again."""
-    for _ in range(6):
-        mean = np.nanmean(values, axis=1, keepdims=True)
-        outside = np.abs(values - mean) > CLIP * np.nanstd(values, axis=1, keepdims=True)
-        if not outside.any():
-            break
-        values = np.where(outside, np.nan, values)
-    return values
+    variance = np.empty(len(differences))
+    least = max(3, differences.shape[1] // 2)
+    variances(np.ascontiguousarray(differences), CLIP, _ROUNDS, least, variance)
+    return variance / _KEPT, np.isfinite(variance)

@@ -186,3 +186,45 @@ class TestGain:
             measure_gain(biases.assign_attrs(camera="A"), other)
         with pytest.raises(SettingError, match="gain=0"):
             measure_read_noise(biases, gain=0)
+
+
+def clipped_with_numpy(row: np.ndarray) -> float:
+    """Variance of one row without what is further than 4 sigma from its mean, written out with numpy."""
+    row = row[np.isfinite(row)].astype(np.float64)
+    for _ in range(6):
+        inside = np.abs(row - row.mean()) <= 4 * row.std()
+        if inside.all():
+            break
+        row = row[inside]
+    return row.var(ddof=1) / (1 - 8 * stats.norm.pdf(4) / (1 - 2 * stats.norm.sf(4)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_clipped_variance_is_that_of_the_rows_one_by_one(dtype: type) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(20, 3, (40, 301)).astype(dtype)
+    rows[::2, 5:9] += rng.normal(0, 300, (20, 4))
+    rows[3, :100], rows[4, 7], rows[5, :] = np.nan, np.inf, np.nan
+    rows[6, 149:] = np.nan
+    found, good = pairs.clipped_variance(rows)
+    assert np.flatnonzero(~good).tolist() == [5, 6]
+    assert np.isnan(found[~good]).all()
+    np.testing.assert_allclose(found[good], [clipped_with_numpy(row) for row in rows[good]], rtol=1e-9)
+    np.testing.assert_array_equal(pairs.clipped_variance(rows[:, ::-1])[1], good)
+
+
+def test_noise_of_pairs_is_taken_of_pixels_that_are_good_in_all_frames() -> None:
+    """Against numpy, tile by tile, with a hot pixel, a missing sample and an outlier in a difference."""
+    rng = np.random.default_rng(4)
+    frames = rng.normal(100, 2, (5, 2, 200))
+    frames[:, 0, 3] += 500
+    frames[1, 1, 7], frames[2, 1, 9] = np.nan, 400
+    level, variances = pairs._noise_of_tiles(frames)
+    for tile in range(2):
+        mean = np.nanmean(frames[:, tile], axis=0)
+        kept = np.abs(mean - np.median(mean)) < 20
+        assert kept.sum() == (199, 199)[tile]
+        assert level[tile] == pytest.approx(mean[kept].mean(), rel=1e-9)
+        for pair in range(2):
+            difference = (frames[2 * pair, tile] - frames[2 * pair + 1, tile])[kept]
+            assert variances[pair][tile] == pytest.approx(clipped_with_numpy(difference) / 2, rel=1e-9)
