@@ -25,6 +25,9 @@ class FrameMaker(Protocol):
     def read(self, y0: int, y1: int, *, variance: bool = True) -> MadeRows:
         """Rows *y0* to *y1*, of shape (row, x), in memory that lasts until this thread asks for the next ones."""
 
+    def unrepaired(self) -> FrameMaker:
+        """Makes the same, but leaves bad pixels as they are, which takes fewer rows around those that are asked for."""
+
 
 class RowMaker(Protocol):
     """Makes rows of a stack that is not in files as it is: aligned lights, flats without their dark."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,15 +15,18 @@ import xarray as xr
 from calibkit.cfa import channel_index
 from calibkit.computing import compute_here
 from calibkit.errors import SettingError
+from calibkit.flags import FLAG_DTYPE
+from calibkit.frames import stack_source
 from calibkit.io.result_file import rows_of
-from calibkit.makers import FrameMaker, maker_of
-from calibkit.memory import band_rows, worker_count
+from calibkit.makers import maker_of
+from calibkit.memory import Scratch, band_rows, worker_count
 
 #: Pixels in the sample of a frame: medians are then good to a few thousandths of the noise.
 SAMPLE_PIXELS = 1_000_000
 #: Strips of the frame that make up the sample.
 _STRIPS = 24
 _MAD_TO_SIGMA = 1.4826022185056018
+_scratch = Scratch()
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,8 @@ def measure_noise(frame: xr.DataArray | xr.Dataset) -> dict[str, Noise]:
     Parameters
     ----------
     frame : xarray.DataArray or xarray.Dataset
-        One frame with dims (y, x), lazy or not: raw, or a result with its variance and flags. Flagged
-        pixels, repaired ones too, are left out.
+        One frame with dims (y, x), or a stack of one, lazy or not: raw, or a result with its variance and flags.
+        Flagged pixels, repaired ones too, are left out.
 
     Returns
     -------
@@ -91,87 +98,127 @@ def measure_noise(frame: xr.DataArray | xr.Dataset) -> dict[str, Noise]:
     >>> round(measure_noise(frame)["L"].measured)
     5
     """
-    if set(frame.dims) != {"y", "x"}:
-        msg = f"noise is measured on one frame with the dims (y, x); found {tuple(frame.dims)}"
+    if set(frame.dims) - {"frame"} != {"y", "x"} or frame.sizes.get("frame", 1) != 1:
+        msg = f"noise is measured on one frame with the dims (y, x); found {dict(frame.sizes)}"
         raise SettingError(msg)
     cell, channels = channel_index(frame)
-    parts: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in channels}
-    for top, values, variance in _sampled(frame):
-        for name, found in _by_channel(values, variance, np.roll(cell, -top, 0), channels):
-            parts[name].append(found)
-    return {
-        name: _noise([np.concatenate(arrays) for arrays in zip(*parts[name], strict=True)])
-        for name in channels
-    }
+    strips = list(sample_strips(frame))
+    signal = frame["signal"] if isinstance(frame, xr.Dataset) else frame
+    samples = _samples(signal.dtype, strips, frame.sizes["x"], cell)
+    for top, values, flags, variance in _sampled(frame, strips):
+        for site, number in np.ndenumerate(np.roll(cell, -top, 0)):
+            samples[number].add(values, flags, variance, site, cell.shape)
+    return {name: sample.noise() for name, sample in zip(channels, samples, strict=True)}
 
 
 def sample_pixels(frame: xr.DataArray | xr.Dataset) -> np.ndarray:
     """Finite pixels without flags of a sample of one frame with the dims (y, x), all channels together, float64."""
-    found = np.concatenate([values.ravel() for _, values, _ in _sampled(frame)])
-    return found[np.isfinite(found)]
+    parts = _sampled(frame, list(sample_strips(frame)))
+    found = [
+        np.array(values if flags is None else values[flags == 0], np.float64).ravel()
+        for _, values, flags, _ in parts
+    ]
+    every = np.concatenate(found)
+    return every[np.isfinite(every)]
 
 
-def _sampled(frame: xr.DataArray | xr.Dataset) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(first row, values, variances) of each strip: NaN for what does not count, or is not known."""
+Strip = tuple[int, np.ndarray, np.ndarray | None, np.ndarray | None]
+
+
+def _sampled(frame: xr.DataArray | xr.Dataset, strips: list[slice]) -> Iterator[Strip]:
+    """(first row, values, flags, variances) of each strip, in memory that lasts until the next one is asked for."""
+    if "frame" in frame.dims:
+        source = stack_source(frame) if isinstance(frame, xr.DataArray) else None
+        if source is not None:
+            for strip in strips:
+                yield strip.start, source.read(0, strip.start, strip.stop), None, None
+            return
+        frame = frame.isel(frame=0)
     names = [
         name for name in ("signal", "flags", "variance") if isinstance(frame, xr.Dataset) and name in frame
     ]
-    arrays = [frame[name].data for name in names] if names else [frame.data]
-    strips = list(sample_strips(frame))
-    maker = maker_of(frame) if len(names) == 3 else None
-    readers = [rows_of(array) for array in arrays]
-    if maker is not None:
-        parts = [rows.copy() for strip in strips for rows in _in_order(maker, strip)]
-    elif all(readers):  # of an opened result: without a graph for each strip
-        parts = [read(strip.start, strip.stop) for strip in strips for read in readers]
-    else:
-        parts = [array[strip] for strip in strips for array in arrays]
-    if any(hasattr(part, "dask") for part in parts):
-        # all at once: a reader may have to go through the file for each
-        parts = compute_here(parts, threads=worker_count())
+    arrays = dict(zip(names or ["signal"], [frame[n].data for n in names] or [frame.data], strict=True))
+    if len(names) == 3 and (maker := maker_of(frame)) is not None:
+        maker = maker.unrepaired()  # what would be repaired is left out
+        for strip in strips:
+            signal, variance, flags = maker.read(strip.start, strip.stop)
+            yield strip.start, signal, flags, variance
+        return
+    readers = {name: rows_of(array) for name, array in arrays.items()}
+    parts: dict[str, list[Any]] = {}
+    if not all(readers.values()):
+        parts = {name: [array[strip] for strip in strips] for name, array in arrays.items()}
+        if any(hasattr(rows, "dask") for every in parts.values() for rows in every):
+            # all at once: a reader may have to go through the file for each
+            parts = compute_here(parts, threads=worker_count())
     for number, strip in enumerate(strips):
-        found = dict(zip(names or ["signal"], parts[number * len(arrays) :], strict=False))
-        values = np.asarray(found["signal"], np.float64)
-        if "flags" in found:
-            values = np.where(np.asarray(found["flags"]) == 0, values, np.nan)
-        variance = (
-            np.asarray(found["variance"], np.float64)
-            if "variance" in found
-            else np.full(values.shape, np.nan)
-        )
-        yield strip.start, values, variance
+        if parts:
+            found = {name: np.asarray(parts[name][number]) for name in arrays}
+        else:  # of an opened result: without a graph for each strip
+            found = {
+                name: read(strip.start, strip.stop, memory=partial(_scratch.take, name))
+                for name, read in readers.items()
+            }
+        yield strip.start, found["signal"], found.get("flags"), found.get("variance")
 
 
-def _in_order(maker: FrameMaker, strip: slice) -> tuple[np.ndarray, ...]:
-    """Signal, flags and variance."""
-    signal, variance, flags = maker.read(strip.start, strip.stop)
-    return signal, flags, variance
+class _Sample:
+    """Pixels of one channel, differences of neighbours, and variances, in arrays that hold as many as there may be."""
+
+    def __init__(self, found: np.ndarray, steps: np.ndarray, spread: np.ndarray) -> None:
+        self._arrays = found, steps, spread
+        self._count = np.zeros(3, np.int64)
+
+    def add(
+        self,
+        values: np.ndarray,
+        flags: np.ndarray | None,
+        variance: np.ndarray | None,
+        site: tuple[int, int],
+        period: tuple[int, int],
+    ) -> None:
+        """Those of one site of the pattern in some rows."""
+        from calibkit.kernels.neighbours import take_site
+
+        number = self._arrays[0].dtype
+        rows = np.ascontiguousarray(values, np.uint16 if values.dtype == np.uint16 else number)
+        none = np.empty((0, 0), number)
+        spread = none if variance is None else np.ascontiguousarray(variance, number)
+        bad = np.empty((0, 0), FLAG_DTYPE) if flags is None else np.ascontiguousarray(flags, FLAG_DTYPE)
+        take_site(rows, bad, spread, *site, *period, *self._arrays, self._count)
+
+    def noise(self) -> Noise:
+        """The arrays are used up."""
+        values, steps, spread = (a[:n] for a, n in zip(self._arrays, self._count.tolist(), strict=True))
+        level = _median(values)
+        steps -= _median(steps)
+        measured = _MAD_TO_SIGMA * _median(np.abs(steps, out=steps)) / math.sqrt(2.0)
+        return Noise(level, measured, math.sqrt(_median(spread)))
 
 
-def _by_channel(
-    values: np.ndarray, variance: np.ndarray, cell: np.ndarray, channels: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
-    """(channel, (pixels, their variances, differences of neighbours)) of one strip, one of each site of the pattern."""
-    py, px = cell.shape
-    for dy, dx in np.ndindex(py, px):
-        own = values[dy::py, dx::px]
-        difference = own[:, 1:] - own[:, :-1]
-        here = np.isfinite(own)
-        yield (
-            channels[cell[dy, dx]],
-            (own[here], variance[dy::py, dx::px][here], difference[np.isfinite(difference)]),
-        )
+def _samples(dtype: np.dtype, strips: list[slice], width: int, cell: np.ndarray) -> list[_Sample]:
+    """Room for the pixels of every channel in these rows, in memory that this thread uses again."""
+    (py, px), sites = cell.shape, np.bincount(cell.ravel())
+    cells = sum(-(-(strip.stop - strip.start) // py) for strip in strips) * -(-width // px)
+    number = np.result_type(dtype, np.float32)  # 16 bits are exact in float32, larger numbers are not
+    arrays = [_scratch.take(name, (cells * cell.size,), number) for name in ("found", "steps", "spread")]
+    ends = np.cumsum(cells * sites).tolist()
+    return [_Sample(*(array[a:b] for array in arrays)) for a, b in pairwise([0, *ends])]
 
 
-def _noise(arrays: list[np.ndarray]) -> Noise:
-    values, variance, differences = arrays
-    level = float(np.median(values)) if values.size else np.nan
-    measured = np.nan
-    if differences.size:
-        middle = np.median(differences)
-        measured = float(_MAD_TO_SIGMA * np.median(np.abs(differences - middle)) / np.sqrt(2.0))
-    known = variance[np.isfinite(variance)]
-    return Noise(level, measured, float(np.sqrt(np.median(known))) if known.size else np.nan)
+def _median(values: np.ndarray) -> float:
+    """Median of finite numbers, NaN of none."""
+    from calibkit.kernels.neighbours import bracket_ranks
+
+    if not values.size:
+        return math.nan
+    rank = values.size // 2
+    low, high, below = bracket_ranks(values, rank, values.size // 64)
+    few = values[(values > low) & (values <= high)]
+    rank -= below
+    few.partition(rank)
+    upper = float(few[rank])
+    return upper if values.size % 2 else 0.5 * (float(few[:rank].max()) + upper)
 
 
 @dataclass(frozen=True)

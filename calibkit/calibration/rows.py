@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -100,6 +100,10 @@ class _Frame:
             recipe, self.frame, above, y0 - above, y1 - y0, light, masters, out=out, variance=variance
         )
         return made if variance else (made[0], None, made[2])
+
+    def unrepaired(self) -> _Frame:
+        """The same without its repair, which looks at rows around."""
+        return replace(self, recipe=replace(self.recipe, repair=False))
 
 
 def _under(name: str, rows: np.ndarray | RowReader, y0: int, y1: int) -> np.ndarray:

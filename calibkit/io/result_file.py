@@ -6,7 +6,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +336,18 @@ def rows_of(array: Any) -> RowReader | None:
     if image is None or image.shape != array.shape or len(image.shape) != 2:
         return None
     return RowReader(image)
+
+
+def plane_of(result: xr.Dataset, channel: int) -> xr.Dataset:
+    """One channel (y, x) of a result, mono; where it was opened lazily, `rows_of` knows its arrays."""
+    plane = result.isel(channel=channel, drop=True).assign_attrs(cfa="")
+    for name, variable in result.data_vars.items():
+        image = _IMAGES.get(getattr(variable.data, "name", ""))
+        if image is not None and image.shape == variable.shape and variable.dims == ("channel", "y", "x"):
+            size = math.prod(image.shape[1:]) * image.dtype.itemsize
+            own = replace(image, offset=image.offset + channel * size, shape=image.shape[1:])
+            plane[name] = plane[name].variable.copy(data=_lazy(own, 1))
+    return plane
 
 
 def _read(image: _Image, plane: int, y0: int, y1: int) -> np.ndarray:

@@ -190,15 +190,14 @@ class LightMaker:
         row.status = MADE
 
     def _calibrated(self, frame: Frame, row: LightRow) -> tuple[xr.DataArray, xr.Dataset]:
-        """The raw light and the calibrated one, both lazy."""
+        """The raw light, a stack of one frame, and the calibrated one, both lazy."""
         self._load()
         stack = open_stack([frame.path], kind="light", cfa=frame.info.cfa)
-        light = stack.isel(frame=0)
-        made = calibrate(stack, **self._options(light, row))
+        made = calibrate(stack, **self._options(stack.isel(frame=0), row))
         result = made.isel(frame=0)
         if (maker := maker_of(made)) is not None:
             tell_maker(result, maker.frames[0])
-        return light, result
+        return stack, result
 
     def open(self, frame: Frame, row: LightRow) -> xr.Dataset | None:
         """The calibrated light of *row*: from its file, or else made whenever its rows are asked for; None if neither can be."""

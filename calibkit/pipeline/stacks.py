@@ -24,6 +24,7 @@ from calibkit.errors import (
     SettingError,
 )
 from calibkit.io.provenance import hash_inputs
+from calibkit.io.result_file import plane_of
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
 from calibkit.pipeline.lights import made_again
@@ -317,8 +318,7 @@ def _noise(data: xr.Dataset) -> dict[str, dict[str, float]]:
         return {name: found.as_dict() for name, found in measure_noise(data).items()}
 
     def measure(number: int) -> dict[str, float]:
-        plane = data.isel(channel=number, drop=True).assign_attrs(cfa="")
-        return next(iter(measure_noise(plane).values())).as_dict()
+        return next(iter(measure_noise(plane_of(data, number)).values())).as_dict()
 
     names = data["channel"].values.tolist()
     return dict(zip(map(str, names), in_threads(measure, range(len(names))), strict=True))

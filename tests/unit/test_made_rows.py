@@ -19,8 +19,10 @@ from calibkit.calibration.flat import subtracted_stack
 from calibkit.combining.reading import StackReader
 from calibkit.errors import OutputError
 from calibkit.kernels.stars import bin_colour
+from calibkit.makers import maker_of, tell_maker
 from calibkit.pipeline import store as stores
 from calibkit.pipeline.store import Store
+from calibkit.statistics import measure_noise
 
 
 def same_rows(stack: xr.Dataset) -> None:
@@ -131,6 +133,17 @@ def test_calibrated_lights(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(flags, want[2])
             whole = expected["signal"].where(fl.usable(expected["flags"]))[i].values
             np.testing.assert_array_equal(light.whole(), whole)
+            for y0, y1 in [(0, 96), (12, 20)]:
+                made_so, good = light.maker.unrepaired().read(y0, y1), expected["flags"].values[i, y0:y1] == 0
+                for found, name in zip(made_so, ("signal", "variance", "flags"), strict=True):
+                    np.testing.assert_array_equal(found[good], expected[name].values[i, y0:y1][good])
+                assert not (made_so[2] & fl.REPAIRED).any()
+                np.testing.assert_array_equal(made_so[2] == 0, good)
+        frame = made.isel(frame=1)
+        tell_maker(frame, maker_of(made).frames[1])
+        found, want = measure_noise(frame), measure_noise(expected.isel(frame=1))
+        for name, noise in want.items():
+            assert tuple(found[name].as_dict().values()) == pytest.approx(tuple(noise.as_dict().values()))
     assert lights_of(made * 2.0, "test")[0].maker is None, (
         "another stack made of it is not what the files show"
     )

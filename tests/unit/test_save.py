@@ -19,6 +19,7 @@ import calibkit
 from calibkit.cfa import Pattern
 from calibkit.errors import FrameFileError, SettingError
 from calibkit.io import provenance
+from calibkit.io.result_file import plane_of, rows_of
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
 
@@ -273,7 +274,14 @@ def test_colour_is_a_cube(tmp_path: Path) -> None:
     for given in (ds, ds.chunk({"channel": 1, "y": 4})):
         path = calibkit.save(given, tmp_path / "rgb.fits", overwrite=True)
         np.testing.assert_array_equal(read(path)[0].data, ds["signal"])
-        xr.testing.assert_identical(calibkit.open_result(path).compute(), ds)
+        opened = calibkit.open_result(path)
+        xr.testing.assert_identical(opened.compute(), ds)
+        for channel in range(3):
+            plane = plane_of(opened, channel)
+            xr.testing.assert_identical(plane.compute(), ds.isel(channel=channel, drop=True))
+            xr.testing.assert_identical(plane_of(given, channel).compute(), plane.compute())
+            for name in ("signal", "variance", "flags"):
+                np.testing.assert_array_equal(rows_of(plane[name].data)(2, 7), ds[name][channel, 2:7])
 
 
 def test_lazy_results_are_computed_once_and_by_bands(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from astropy.io import fits
 
+from calibkit.cfa import channel_index
 from calibkit.errors import SettingError
 from calibkit.flags import HOT, REPAIRED
+from calibkit.frames import open_stack
 from calibkit.statistics import channel_levels, measure_noise, sample_strips
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
@@ -38,6 +43,64 @@ def test_each_channel_has_its_own_noise(corner: tuple[int, int], lazy: bool) -> 
         assert found[name].level == pytest.approx((100.0, 300.0, 500.0, 900.0)[site], abs=0.3)
         assert found[name].measured == pytest.approx((2.0, 4.0, 8.0, 16.0)[site], rel=0.02)
         assert np.isnan(found[name].predicted)
+
+
+def by_numpy(
+    values: np.ndarray, variance: np.ndarray, sites: np.ndarray, period: tuple[int, int]
+) -> list[tuple[float, float, float]]:
+    """Level, noise from neighbours and predicted noise of each channel; *sites* has the channel of each pixel."""
+    found = []
+    py, px = period
+    for number in range(int(sites.max()) + 1):
+        own, steps, spread = [], [], []
+        for dy, dx in zip(*np.nonzero(sites[:py, :px] == number), strict=True):
+            here, beside = values[dy::py, dx::px], variance[dy::py, dx::px]
+            own.append(here.ravel())
+            steps.append(np.diff(here, axis=1).ravel())
+            spread.append(np.where(np.isnan(here), np.nan, beside).ravel())
+        step = np.concatenate(steps)
+        mad = np.nanmedian(np.abs(step - np.nanmedian(step)))
+        found.append(
+            (
+                np.nanmedian(np.concatenate(own)),
+                1.4826022185056018 * mad / np.sqrt(2),
+                np.sqrt(np.nanmedian(np.concatenate(spread))),
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint8, np.int32, np.float32, np.float64, ">f4", ">i2"])
+@pytest.mark.parametrize("cfa", ["RGGB", XTRANS, ""])
+def test_medians_are_those_of_numpy(dtype: str, cfa: str) -> None:
+    rng = np.random.default_rng(5)
+    data = rng.normal(60, 6, (241, 307)).astype(dtype)
+    data[::17, ::5] = 120
+    variance = rng.uniform(30, 40, data.shape).astype(np.float32)
+    flags = np.where(rng.random(data.shape) < 0.03, HOT, 0).astype(np.uint16)
+    frame = xr.Dataset(
+        {n: (("y", "x"), v) for n, v in (("signal", data), ("variance", variance), ("flags", flags))},
+        coords={"y": np.arange(4, 245), "x": np.arange(3, 310)},
+        attrs={"cfa": cfa},
+    )
+    cell, channels = channel_index(frame)
+    sites = np.tile(cell, data.shape)[: data.shape[0], : data.shape[1]]
+    want = by_numpy(np.where(flags, np.nan, data.astype(float)), variance, sites, cell.shape)
+    for found in measure_noise(frame), measure_noise(frame.chunk({"y": 50})):
+        assert tuple(found) == channels
+        for each, expected in zip(found.values(), want, strict=True):
+            assert (each.level, each.measured, each.predicted) == pytest.approx(expected, rel=2e-7)
+
+
+def test_a_stack_of_one_frame_is_that_frame(tmp_path: Path) -> None:
+    frame, _ = bayer()
+    raw = frame.round().astype(np.uint16)
+    path = tmp_path / "frame.fits"
+    fits.writeto(path, raw.values)
+    expected = measure_noise(raw)
+    for stack in raw.expand_dims("frame"), open_stack([path], kind="light", cfa="GBRG"):
+        for name, found in measure_noise(stack).items():
+            assert (found.level, found.measured) == (expected[name].level, expected[name].measured)
 
 
 def test_slopes_stars_and_flagged_pixels_do_not_count() -> None:
