@@ -17,6 +17,8 @@ import numpy as np
 BAND_BYTES = 64 * 2**20
 #: ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+#: Threads that a process starts at most.
+_most_workers = 8
 #: Bytes that the processor's caches move at a time.
 CACHE_LINE = 64
 
@@ -28,6 +30,12 @@ def memory_limit() -> int:
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
             limits += [number for number in _numbers(folder / name) if number > 0]
     return min(limits)
+
+
+def limit_workers(count: int) -> None:
+    """Have `worker_count` be at most this, in a process that shares its processors with others of its kind."""
+    global _most_workers
+    _most_workers = max(1, count)
 
 
 def worker_count() -> int:
@@ -45,7 +53,7 @@ def worker_count() -> int:
         share = share or [*_numbers(folder / "cpu.cfs_quota_us"), *_numbers(folder / "cpu.cfs_period_us")]
         if len(share) == 2 and min(share) > 0:
             count = min(count, math.ceil(share[0] / share[1]))
-    return max(1, min(count, 8))
+    return max(1, min(count, _most_workers))
 
 
 def control_groups(controller: str, process: Path = Path("/proc/self")) -> list[Path]:

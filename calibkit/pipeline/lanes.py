@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from calibkit.errors import Cancelled
-from calibkit.memory import return_memory_early, worker_count
+from calibkit.memory import limit_workers, return_memory_early, worker_count
 from calibkit.progress import Progress
 
 #: While it waits, the thread that was asked looks up this often, so that Ctrl-C is heard.
@@ -57,12 +58,14 @@ class Lanes:
         *,
         before: int,
         total: int,
+        after: Sequence[Sequence[int]] = (),
         at_once: int | None = None,
         client: Any = None,
     ) -> list[Any]:
         """Call ``function(*job)`` for each, *at_once* or as many at once as there are processors; their results in order.
 
-        Progress counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
+        *after* has for each the places of those before it whose results it waits for and is called with besides. Progress
+        counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
         what has is waited for. With a dask.distributed *client* the jobs go to its workers, the function once to each,
         so that what it keeps is kept there.
         """
@@ -72,7 +75,9 @@ class Lanes:
             begin = partial(client.submit, _call, uuid.uuid4().hex, pickle.dumps(function), pure=False)
         else:
             begin = partial(pool.submit, self._begin, function)
-        futures = [begin(*job) for job in jobs]
+        futures: list[Any] = []
+        for job, earlier in itertools.zip_longest(jobs, after, fillvalue=()):
+            futures.append(begin(*job, *(futures[place] for place in earlier)))
         try:
             while told < len(jobs):
                 ended = [future for future in futures if future.done()]
@@ -94,8 +99,9 @@ class Lanes:
         return [future.result() for future in futures]
 
     def _begin(self, function: Callable[..., Any], *job: Any) -> Any:
+        given = [part.result() if isinstance(part, Future) else part for part in job]
         self.heed(0, 1, "a job")
-        return function(*job)
+        return function(*given)
 
     def _tell(self) -> None:
         """Pass on what was told, or wait a little for it."""
@@ -111,8 +117,10 @@ def _call(name: str, function: bytes, *job: Any) -> Any:
     """A job on a cluster's worker."""
     if name not in _kept:
         import dask
+        from distributed import get_worker
 
         return_memory_early()
+        limit_workers(get_worker().state.nthreads)
         # A job that asked its own cluster for rows would wait for a worker that waits for the job.
         dask.config.set(scheduler="synchronous")
         _kept.clear()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
 from calibkit.pipeline.warned import collected
-from calibkit.progress import Progress
+from calibkit.progress import Progress, silent
 from calibkit.session import Group, Tolerances
 from calibkit.session.wording import listed, plural
 from calibkit.statistics import measure_noise
@@ -57,9 +55,7 @@ class Made:
 
 
 class MasterMaker:
-    """Masters of one run by their specification; each is made when it is first asked for, in the thread that asks.
-
-    Another thread that asks for it meanwhile waits.
+    """Masters of one run by their specification; each is made when it is first asked for.
 
     Parameters
     ----------
@@ -69,8 +65,6 @@ class MasterMaker:
         Options of `calibkit.combine`.
     hot_sigma : float or None
         How far hot pixels stand out in darks; None: none are looked for.
-    client : dask.distributed.Client or None
-        Where frames are combined.
     tolerances : Tolerances
         Of the session.
     progress : callable
@@ -88,7 +82,6 @@ class MasterMaker:
         hot_sigma: float | None,
         tolerances: Tolerances,
         progress: Progress,
-        client: Any = None,
         library: Library | None = None,
     ) -> None:
         self._rows: dict[MasterSpec, MasterRow] = {}
@@ -96,11 +89,9 @@ class MasterMaker:
         self._store = store
         self._combine = dict(combine)
         self._hot_sigma = hot_sigma
-        self._client = client
         self._library = library
         self._progress = progress
-        self._made: dict[MasterSpec, Future[Made | None]] = {}
-        self._asking = threading.Lock()
+        self._made: dict[MasterSpec, Made | None] = {}
         self._damaged: dict[Path, str] = {}
         self._paths: dict[str, MasterSpec] = {}
 
@@ -109,18 +100,12 @@ class MasterMaker:
         """What became of each, in the order in which they were expected or else asked for."""
         return list(self._rows.values())
 
-    def expect(self, specs: Sequence[MasterSpec]) -> int:
-        """Be told which masters will be asked for, so that tables and files are the same whichever is made first.
-
-        Returns how many are worth making at a time: while one is read, searched and written in one thread, another is
-        combined in all; where there is memory for two.
-        """
+    def expect(self, specs: Sequence[MasterSpec]) -> None:
+        """Be told which masters will be asked for, so that tables and files are the same whichever is made first."""
         for spec in specs:
             self._row(spec)
             if not spec.group.master:
                 self._path(spec)
-        pixels = max((math.prod(spec.group.info.shape) for spec in specs), default=0)
-        return 2 if worker_count() > 1 and 2 * _PIXEL_BYTES * pixels < memory_limit() // 3 else 1
 
     def usable(self, spec: MasterSpec) -> bool:
         """Whether the master can be had."""
@@ -128,16 +113,23 @@ class MasterMaker:
 
     def get(self, spec: MasterSpec) -> Made | None:
         """The master, made now if it has to be; None when that does not work, which `rows` explains."""
-        with self._asking:
-            asked = spec in self._made
-            made = self._made.setdefault(spec, Future())
-        if not asked:
-            try:
-                made.set_result(self._constant(spec) if spec.constant else self._try(spec))
-            except BaseException as error:
-                made.set_exception(error)
-                raise
-        return made.result()
+        if spec not in self._made:
+            self._made[spec] = self._constant(spec) if spec.constant else self._try(spec)
+        return self._made[spec]
+
+    def make(self, spec: MasterSpec, *parts: tuple[Made | None, MasterRow]) -> tuple[Made | None, MasterRow]:
+        """`get` and the row, for any thread, or worker of a cluster; *parts* is what was made of the parts that are no constants."""
+        for part, (made, _) in zip(_made_parts(spec), parts, strict=True):
+            self._made.setdefault(part, made)
+        return self.get(spec), self._row(spec)
+
+    def take(self, spec: MasterSpec, made: Made | None, row: MasterRow) -> None:
+        """Be given what `make` has made, here or on a cluster."""
+        self._made[spec], self._rows[spec] = made, row
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process."""
+        return self.__dict__ | {"_made": {}, "_rows": {}, "_progress": silent}
 
     def _constant(self, spec: MasterSpec) -> Made | None:
         from calibkit.masters import constant_bias
@@ -240,8 +232,6 @@ class MasterMaker:
         done = {f"{step}_subtracted": True for step in ("bias", "dark") if step in group.applied}
         stack = stack.assign_attrs(done)
         options = {**self._combine, "progress": self._named_progress(spec)}
-        if self._client is not None:
-            options["client"] = self._client
         if spec.kind == "bias":
             return masters.master_bias(stack, **options)
         options |= self._subtracted(spec)
@@ -318,6 +308,25 @@ class MasterMaker:
             self._progress(done, total, f"master {spec.name}")
 
         return progress
+
+
+def jobs_of(specs: Sequence[MasterSpec]) -> tuple[list[MasterSpec], list[list[int]]]:
+    """The masters in an order for `MasterMaker.make`, those first that need no others; and for each the places of its parts."""
+    ordered = sorted(specs, key=lambda spec: bool(_made_parts(spec)))
+    return ordered, [[ordered.index(part) for part in _made_parts(spec)] for spec in ordered]
+
+
+def masters_at_once(specs: Sequence[MasterSpec]) -> int:
+    """How many masters are worth making at a time on this machine.
+
+    While one is read, searched and written in one thread, another is combined in all; where there is memory for two.
+    """
+    pixels = max((math.prod(spec.group.info.shape) for spec in specs), default=0)
+    return 2 if worker_count() > 1 and 2 * _PIXEL_BYTES * pixels < memory_limit() // 3 else 1
+
+
+def _made_parts(spec: MasterSpec) -> list[MasterSpec]:
+    return [part for part in spec.parts if not part.constant]
 
 
 def _take_over(row: MasterRow, known: Mapping[str, Any]) -> None:

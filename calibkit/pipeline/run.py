@@ -21,7 +21,7 @@ from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.lights import LightMaker
-from calibkit.pipeline.making import MasterMaker
+from calibkit.pipeline.making import MasterMaker, jobs_of, masters_at_once
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
 from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
@@ -322,7 +322,6 @@ class _Run:
             hot_sigma=recipe.defects.sigma if recipe.defects.find else None,
             tolerances=session.tolerances,
             progress=self._progress,
-            client=client,
             library=library,
         )
         self._stacking = recipe.until != "lights"
@@ -352,11 +351,16 @@ class _Run:
         )
 
     def _make_masters(self) -> None:
-        """Make the masters that the headers ask for, those first that need no others; planning finds them made."""
-        specs = plan_session(self._session, self._recipe).masters
-        at_once = self._maker.expect(specs)
-        jobs = [(spec,) for spec in sorted(specs, key=lambda spec: bool(spec.parts))]
-        self._progress.run(self._maker.get, jobs, "masters", before=0, total=len(jobs), at_once=at_once)
+        """Make the masters that the headers ask for, several at once; planning finds them made."""
+        maker, specs = self._maker, plan_session(self._session, self._recipe).masters
+        maker.expect(specs)
+        ordered, after = jobs_of(specs)
+        made = self._progress.run(
+            maker.make, [(spec,) for spec in ordered], "masters", before=0, total=len(specs),
+            after=after, at_once=masters_at_once(specs), client=self._client,
+        )  # fmt: skip
+        for spec, (found, row) in zip(ordered, made, strict=True):
+            maker.take(spec, found, row)
 
     def _lights(self, plans: list[LightPlan]) -> list[LightRow]:
         names = light_names([frame for plan in plans for frame in plan.match.light.frames])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -184,7 +183,7 @@ def test_a_cancel_while_masters_are_made_is_heard_and_keeps_what_is_finished(
     night: Path, undisturbed: RunResult, tmp_path: Path
 ) -> None:
     def stop(done: int, _total: int, what: str) -> None:
-        if what == "masters" and done == 1:
+        if what == "masters" and done >= 1:
             raise Cancelled
 
     with pytest.raises(Cancelled):
