@@ -59,6 +59,12 @@ def count_flags(flags: np.ndarray) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def named_counts(counts: np.ndarray) -> dict[str, int]:
+    """The same from numbers of pixels by bit, the lowest first."""
+    found = {flag.name: int(counts[flag.value.bit_length() - 1]) for flag in FLAGS}
+    return {name: count for name, count in found.items() if count}
+
+
 def usable(flags: np.ndarray) -> np.ndarray:
     """Boolean array, true where no bad bit is set, or where a bad pixel was repaired."""
     flags = np.asarray(flags)

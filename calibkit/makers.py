@@ -7,6 +7,7 @@ thread that asks, which is used again for its next rows.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,8 +23,15 @@ class FrameMaker(Protocol):
     def expect(self, y0: int, y1: int) -> None:
         """Be told that rows from these will be asked for next, by this thread, of this and other frames."""
 
-    def read(self, y0: int, y1: int, *, variance: bool = True) -> MadeRows:
-        """Rows *y0* to *y1*, of shape (row, x), in memory that lasts until this thread asks for the next ones."""
+    def read(
+        self,
+        y0: int,
+        y1: int,
+        *,
+        variance: bool = True,
+        out: Sequence[np.ndarray | None] = (None, None, None),
+    ) -> MadeRows:
+        """Rows *y0* to *y1*, of shape (row, x), in *out*, or memory that lasts until this thread asks for the next ones."""
 
     def unrepaired(self) -> FrameMaker:
         """Makes the same, but leaves bad pixels as they are, which takes fewer rows around those that are asked for."""

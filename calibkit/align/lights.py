@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from calibkit.cfa import pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.computing import compute_here
 from calibkit.errors import MismatchError
-from calibkit.flags import BAD, NO_DATA, REPAIRED, usable
+from calibkit.flags import BAD, FLAG_DTYPE, NO_DATA, REPAIRED, usable
 from calibkit.io.result_file import RowReader, rows_of
 from calibkit.makers import FrameMaker, maker_of
 
@@ -59,38 +59,35 @@ class Light:
         """The same in memory that may be used again when this thread asks for other rows, of any light."""
         return self.read(y0, y1) if self.maker is None else self.maker.read(y0, y1)
 
-    def whole(self, note: Callable[[np.ndarray], None] | None = None) -> np.ndarray:
-        """The signal, float32 of shape (y, x), NaN where it is not to be used; read in bands of rows.
+    def whole(self, *, out: np.ndarray | None = None, count: np.ndarray | None = None) -> np.ndarray:
+        """The signal, float32 of shape (y, x), NaN where it is not to be used; read in bands of rows, into *out* if given.
 
-        *note* is given the flags of every band.
+        To *count* (int64) is added how many pixels carry each of the 16 flags.
         """
         from calibkit.kernels import samples
 
-        height, width = self.shape
-        out = np.empty((height, width), np.float32)
+        out = np.empty(self.shape, np.float32) if out is None else out
+        count = np.zeros(16, np.int64) if count is None else count
         for y0, y1 in self.bands():
-            signal, flags = self._measured(y0, y1)
-            if flags is None:
-                out[y0:y1] = signal
-                continue
-            samples.keep_usable(signal, flags, BAD, REPAIRED, NO_DATA, out[y0:y1])
-            if note is not None:
-                note(flags)
+            flags = self._measured(y0, y1, out[y0:y1])
+            if flags is not None:
+                flags = np.ascontiguousarray(flags, FLAG_DTYPE)
+                samples.drop_unusable(out[y0:y1], flags, BAD, REPAIRED, NO_DATA, count)
         if "flags" not in self.arrays:
             level = self.labelled.attrs.get("saturation")
             if level is not None and np.isfinite(level) and isinstance(self.labelled, xr.DataArray):
                 out[out >= level] = np.nan
         return out
 
-    def _measured(self, y0: int, y1: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Signal and flags (None where there are none) of rows *y0* to *y1*."""
+    def _measured(self, y0: int, y1: int, out: np.ndarray) -> np.ndarray | None:
+        """Put the signal of rows *y0* to *y1* into *out*; returns their flags, None where there are none."""
         if self.maker is not None:
-            signal, _, flags = self.maker.read(y0, y1, variance=False)
-            return signal, flags
+            return self.maker.read(y0, y1, variance=False, out=(out, None, None))[2]
         parts = {n: rows_from(self.arrays[n], y0, y1) for n in ("signal", "flags") if n in self.arrays}
         if any(hasattr(part, "dask") for part in parts.values()):
             parts = compute_here(parts)
-        return np.asarray(parts["signal"]), parts.get("flags")
+        out[...] = parts["signal"]
+        return parts.get("flags")
 
     def strips(self, places: list[tuple[int, int]]) -> list[np.ndarray]:
         """Rows (start, stop) of the signal, NaN where it is not to be used; all computed at once."""

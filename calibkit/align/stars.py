@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ import xarray as xr
 from calibkit.align.lights import Light, Lights, lights_of, place_of
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.errors import Cancelled, SettingError
-from calibkit.flags import count_flags
-from calibkit.memory import worker_count
+from calibkit.flags import named_counts
+from calibkit.memory import Scratch, worker_count
 from calibkit.progress import Progress, silent
 
 #: Frames without filters larger than this are searched in blocks of 2 × 2 pixels.
@@ -32,6 +33,10 @@ _ENOUGH = 12
 #: Tiles of the background in binned pixels: wide ones, and those that follow the filaments of a nebula.
 _TILES = (64, 16)
 _THRESHOLD, _MOST = 5.0, 300
+#: Pixels of objects that SEP may have come upon and not yet ended, and who may say so: it is a setting of the process.
+_STACK = 2**15
+_one_extracts = threading.Lock()
+_scratch = Scratch()
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +163,9 @@ def find_stars(
 def survey_light(light: xr.Dataset) -> tuple[Stars, dict[str, int]]:
     """Stars of one calibrated light as `find_stars` gives them, and how many pixels carry each flag, read once together."""
     (one,) = lights_of(light, "survey_light")
-    counts: Counter[str] = Counter()
-    return _stars_of(one, _THRESHOLD, _MOST, lambda flags: counts.update(count_flags(flags))), dict(counts)
+    count = np.zeros(16, np.int64)
+    signal = one.whole(out=_scratch.take("signal", one.shape, np.float32), count=count)
+    return _search(one, signal, _THRESHOLD, _MOST, _scratch), named_counts(count)
 
 
 def star_colours(pattern: Pattern) -> list[str]:
@@ -168,15 +174,16 @@ def star_colours(pattern: Pattern) -> list[str]:
     return sorted(pattern.colours, key=lambda c: (letters.count(c), c in "GW", c == "L"), reverse=True)
 
 
-def _stars_of(
-    light: Light, threshold: float, most: int, note: Callable[[np.ndarray], None] | None = None
-) -> Stars:
+def _stars_of(light: Light, threshold: float, most: int) -> Stars:
+    return _search(light, light.whole(), threshold, most, Scratch())
+
+
+def _search(light: Light, signal: np.ndarray, threshold: float, most: int, scratch: Scratch) -> Stars:
     """Stars in the commonest colour; where that shows few, as green does behind an Hα filter, of the search that shows most."""
     pattern = pattern_of(light.labelled)
-    signal = light.whole(note)
     best: Stars | None = None
     for tile, colour in itertools.product(_TILES, star_colours(pattern)):
-        found = _stars_in(light, signal, pattern, colour, tile, threshold, most)
+        found = _stars_in(light, signal, pattern, colour, tile, threshold, most, scratch)
         if best is None or len(found) > len(best):
             best = found
         if len(best) >= _ENOUGH:
@@ -185,14 +192,22 @@ def _stars_of(
 
 
 def _stars_in(
-    light: Light, signal: np.ndarray, pattern: Pattern, colour: str, tile: int, threshold: float, most: int
+    light: Light,
+    signal: np.ndarray,
+    pattern: Pattern,
+    colour: str,
+    tile: int,
+    threshold: float,
+    most: int,
+    scratch: Scratch,
 ) -> Stars:
     from calibkit.kernels import stars as kernels
 
     top, left = place_of(light.labelled)
     use = np.roll(pattern.label_letters == colour, (-top, -left), (0, 1))
     block = _block(pattern, signal.size)
-    plane = np.empty((signal.shape[0] // block, signal.shape[1] // block), np.float32)
+    shape = signal.shape[0] // block, signal.shape[1] // block
+    plane = scratch.take("plane", shape, np.float32)
     kernels.bin_colour(signal, use, block, plane)
     share = max(1.0, use.mean() * block * block)
     objects, sky, noise = _detect(plane, tile, threshold)
@@ -264,8 +279,8 @@ def _detect(plane: np.ndarray, tile: int, threshold: float) -> tuple[Any, float,
     if not noise > 0:
         return None, float(background.globalback), noise
     # one object for each group of pixels: pairs of stars are no good for aligning, and taking them apart can fail
-    sep.set_extract_pixstack(max(300_000, plane.size // 4))
-    objects = sep.extract(
+    extract = partial(
+        sep.extract,
         plane,
         threshold,
         err=noise,
@@ -275,6 +290,13 @@ def _detect(plane: np.ndarray, tile: int, threshold: float) -> tuple[Any, float,
         deblend_cont=1.0,
         filter_kernel=_SMALL,
     )
+    with _one_extracts:
+        sep.set_extract_pixstack(_STACK)  # all of this memory is written to, and few frames need more
+        try:
+            objects = extract()
+        except Exception:  # noqa: BLE001 (that it is full, for which SEP has no class of its own)
+            sep.set_extract_pixstack(max(300_000, plane.size // 4))
+            objects = extract()
     return objects, float(background.globalback), noise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -80,9 +81,14 @@ class _Frame:
             _under(name, rows, above, below)
 
     def read(
-        self, y0: int, y1: int, *, variance: bool = True, out: tuple[np.ndarray, ...] | None = None
+        self,
+        y0: int,
+        y1: int,
+        *,
+        variance: bool = True,
+        out: Sequence[np.ndarray | None] = (None, None, None),
     ) -> MadeRows:
-        """Rows *y0* to *y1*, in *out* or in memory that lasts until this thread asks for the next ones."""
+        """Rows *y0* to *y1*, in *out*, or memory that lasts until this thread asks for the next ones."""
         recipe, (height, width) = self.recipe, self.source.frame_shape
         above, below = max(0, y0 - recipe.halo), min(height, y1 + recipe.halo)
         light = _scratch.take("light", (below - above, width), self.source.dtype)
@@ -92,10 +98,11 @@ class _Frame:
             for name, rows in self.masters.items()
             if variance or name not in _OF_VARIANCE
         }
-        if out is None:
-            shape = (y1 - y0, width)
-            dtypes = {"signal": np.float32, "variance": np.float32, "flags": fl.FLAG_DTYPE}
-            out = tuple(_scratch.take(f"made {name}", shape, dtype) for name, dtype in dtypes.items())
+        dtypes = {"signal": np.float32, "variance": np.float32, "flags": fl.FLAG_DTYPE}
+        out = tuple(
+            _scratch.take(f"made {name}", (y1 - y0, width), dtype) if given is None else given
+            for (name, dtype), given in zip(dtypes.items(), out, strict=True)
+        )
         made = calibrate_rows(
             recipe, self.frame, above, y0 - above, y1 - y0, light, masters, out=out, variance=variance
         )

@@ -11,6 +11,9 @@ import numpy as np
 
 from calibkit.kernels._jit import kernel
 
+#: Pixels that are looked at together for flags.
+_RUN = 64
+
 
 @kernel
 def swap_bytes_16(values, flip):
@@ -94,11 +97,28 @@ def drop_flagged(flags, offset, size, bad, repaired, no_data, x, missing):
 
 
 @kernel
-def keep_usable(values, flags, bad, repaired, no_data, out):
-    """Copy rows of *values* into *out*, NaN where the flags say that they are no measurement."""
-    nothing = out.dtype.type(np.nan)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            flag = flags[i, j]
-            unusable = (flag & bad) != 0 and ((flag & repaired) == 0 or (flag & no_data) != 0)
-            out[i, j] = nothing if unusable else values[i, j]
+def _all_bits(flags):
+    """Every bit that is set in any of *flags*."""
+    bits = flags.dtype.type(0)
+    for i in range(flags.size):
+        bits |= flags[i]
+    return bits
+
+
+@kernel
+def drop_unusable(values, flags, bad, repaired, no_data, count):
+    """Make *values* NaN where the flags say that they are no measurement, and add to *count* the pixels that have each bit."""
+    nothing = values.dtype.type(np.nan)
+    for i in range(flags.shape[0]):
+        for start in range(0, flags.shape[1], _RUN):
+            run = flags[i, start : start + _RUN]
+            if _all_bits(run) == 0:  # nearly everywhere, and told with vector instructions
+                continue
+            for j in range(run.size):
+                flag = run[j]
+                if flag == 0:
+                    continue
+                for bit in range(count.size):
+                    count[bit] += (flag >> bit) & 1
+                if (flag & bad) != 0 and ((flag & repaired) == 0 or (flag & no_data) != 0):
+                    values[i, start + j] = nothing

@@ -12,7 +12,10 @@ import xarray as xr
 
 import calibkit as ck
 from calibkit.align import Transforms
+from calibkit.align import stars as stars_module
+from calibkit.align.stars import survey_light
 from calibkit.errors import CalibkitError, CalibkitWarning, FrameFileError, MismatchError, SettingError
+from calibkit.flags import HOT, REJECTED_ALL, REPAIRED, count_flags
 from calibkit.simulate import X_TRANS, Camera, Sky, simulate_stack
 
 PATTERNS = {"mono": "", "X-Trans": X_TRANS} | {p: p for p in ("RGGB", "BGGR", "GRBG", "GBRG", "RGBW")}
@@ -60,6 +63,25 @@ def test_alignment_agrees_with_the_truth(pattern: str) -> None:
         assert away < 0.05
         assert away < 4 * frame.error + 1e-9  # and says itself how good it is
     assert transforms[0].rotation == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_light_is_surveyed_as_its_stars_are_found_and_its_flags_counted() -> None:
+    made = lights(count=2)
+    for light, stars in zip([made.isel(frame=0), made.isel(frame=1)], ck.find_stars(made), strict=True):
+        flags = light["flags"].values.copy()
+        flags[7:9, 11:200] |= REPAIRED | HOT | REJECTED_ALL
+        found, counts = survey_light(light)
+        assert found.as_dict() | {"name": stars.name} == stars.as_dict()
+        assert counts == count_flags(light["flags"].values)
+        light = light.assign(flags=(("y", "x"), flags))
+        assert survey_light(light)[1] == count_flags(flags)
+
+
+def test_stars_are_found_when_more_is_bright_than_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = lights(count=1)
+    expected = ck.find_stars(made)[0]
+    monkeypatch.setattr(stars_module, "_STACK", 20)
+    assert ck.find_stars(made)[0].as_dict() == expected.as_dict()
 
 
 def test_after_a_meridian_flip() -> None:
