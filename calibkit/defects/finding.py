@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 from scipy import special
@@ -11,12 +15,15 @@ from calibkit import meta
 from calibkit.calibration.checks import check_camera, check_master, cover
 from calibkit.defects.defect_map import POINT, DefectMap
 from calibkit.defects.from_lights import find_in_lights
+from calibkit.defects.rows import Rows, rows_in
 from calibkit.defects.surroundings import (
     TILE,
+    Comparison,
+    Standing,
     Surroundings,
-    level_of_tiles,
+    TileLevels,
+    bands_of,
     measure_surroundings,
-    standing_out,
 )
 from calibkit.errors import SettingError
 from calibkit.progress import Progress, silent
@@ -24,8 +31,6 @@ from calibkit.threads import in_threads
 
 #: Chance that the frames of a good pixel scatter as much as an unstable one's.
 _UNSTABLE_CHANCE = 1e-6
-#: Rows that are judged at a time.
-_ROWS = 256
 #: Fewer frames than this do not tell an unstable pixel.
 _UNSTABLE_FRAMES = 7
 #: The limit lies below what is asked for by so many times the noise of what is measured.
@@ -141,15 +146,17 @@ def find_defects(
     if not frames:
         msg = "find_defects was given nothing to look at; give dark=, bias=, flat= or lights="
         raise SettingError(msg)
-    result = DefectMap.empty(frames[0])
+    sensor = DefectMap.empty(frames[0])
+    found: list[DefectMap] = []
     for name, master in masters.items():
-        master = _on(result, master, name)
+        master = _on(sensor, master, name)
         if name == "flat":
-            result |= _in_flat(master, response)
+            found.append(_in_flat(master, response))
         else:
-            result |= _in_dark(master, sigma, cold_sigma, line_sigma, gain)
+            found.append(_in_dark(master, sigma, cold_sigma, line_sigma, gain))
     if rate is not None:
-        result |= _above_rate(masters.get("dark"), rate, gain)
+        found.append(_above_rate(masters.get("dark"), rate, gain))
+    result = functools.reduce(DefectMap.merge, found or [sensor])
     if lights is not None:
         result |= find_in_lights(
             lights, result, sigma - MARGIN if sigma > 2 * MARGIN else 0.5 * sigma, persistence, progress
@@ -157,52 +164,59 @@ def find_defects(
     return result
 
 
-def _on(result: DefectMap, master: xr.Dataset, name: str) -> xr.Dataset:
-    check_camera(master, result.flags, name, subject="defect map", gain=False)
-    return cover(master, result.flags, name, "defect map").compute()
+def _on(sensor: DefectMap, master: xr.Dataset, name: str) -> xr.Dataset:
+    check_camera(master, sensor.flags, name, subject="defect map", gain=False)
+    return cover(master, sensor.flags, name, "defect map")
 
 
-def _made(
-    frame: xr.Dataset | xr.DataArray, values: np.ndarray, stands: np.ndarray | None = None
-) -> DefectMap:
-    empty = DefectMap.empty(frame)
-    points = np.empty(0, POINT)
-    if stands is not None:
-        y, x = np.nonzero((values != 0) & (stands != 0))
+def _judged(frame: xr.Dataset, judge: Callable[[int, int, np.ndarray], Standing]) -> DefectMap:
+    """A map of what ``judge(y0, y1, flags)`` flags in rows of *frame*; it gives back what stands out in them."""
+    found = DefectMap.empty(frame)
+    width = frame.sizes["x"]
+
+    def points(band: tuple[int, int]) -> np.ndarray:
+        values = found.flags.values[slice(*band)]
+        here = judge(*band, values)
+        marked = values.reshape(-1)[here.place] != 0
+        y, x = np.divmod(here.place[marked], width)
         points = np.empty(y.size, POINT)
-        points["y"], points["x"] = empty.flags.y.values[y], empty.flags.x.values[x]
-        points["sigma"] = stands[y, x]
-    return DefectMap(empty.flags.copy(data=values), points)
+        points["y"], points["x"] = found.flags.y.values[band[0] + y], found.flags.x.values[x]
+        points["sigma"] = here.stands[marked]
+        return points[points["sigma"] != 0]
+
+    return DefectMap(found.flags, np.concatenate(in_threads(points, bands_of(frame.sizes["y"]))))
 
 
 def _in_dark(
     dark: xr.Dataset, sigma: float, cold_sigma: float, line_sigma: float, gain: float | None
 ) -> DefectMap:
+    from calibkit.kernels import defects as kernels
+
     around = measure_surroundings(dark)
     scatter = measure_surroundings(dark, variable="variance") if "variance" in dark else None
-    stands = standing_out(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
+    compared = Comparison(dark, around, least=0.5 * min(sigma, cold_sigma, line_sigma))
     limit, share = limit_of(scatter, around, sigma), noise_share(scatter, around)
-    values = np.empty(stands.shape, fl.FLAG_DTYPE)
+    n_kept = rows_in(dark, "n_kept") if "n_kept" in dark else None
+    unstable = None if scatter is None else _Unstable.of(dark, around, scatter, gain)
+    frames = int(dark.attrs.get("n_frames", 1))
+    # A mean of fewer frames is noisier, and where frames were rejected it is often off.
+    kept = np.arange(frames + 1, dtype=np.float32) / frames
+    noisier = np.sqrt(1 + np.float32(share**2) * (1 / np.clip(kept, 1e-3, 1) - 1))
 
-    def judge(y0: int) -> None:
-        here = slice(y0, y0 + _ROWS)
-        if (
-            "n_kept" in dark
-        ):  # a mean of fewer frames is noisier, and where frames were rejected it is often off
-            kept = np.asarray(dark["n_kept"].data[here], np.float32) / dark.attrs.get("n_frames", 1)
-            lost = 1 / np.clip(kept, 1e-3, 1) - 1
-            stands[here] /= np.sqrt(1 + np.float32(share**2) * lost)
-        found = (stands[here] > limit) * np.uint16(fl.HOT) | (stands[here] < -cold_sigma) * np.uint16(fl.COLD)
-        if "flags" in dark:
-            saturated = (np.asarray(dark["flags"].data[here]) & fl.SATURATED) != 0
-            found[saturated] |= fl.HOT | fl.SATURATED  # by thermal charge alone
-        if scatter is not None:
-            found[_unstable(dark, stands[here], around, scatter, gain, y0)] |= fl.UNSTABLE
-        values[here] = found
+    def judge(y0: int, y1: int, flags: np.ndarray) -> Standing:
+        here = compared.rows(y0, y1)
+        if n_kept is not None:
+            kernels.allow_for_lost(here.place, here.stands, n_kept(y0, y1), noisier)
+        limits = (np.float32(limit), np.uint16(fl.HOT), np.float32(-cold_sigma), np.uint16(fl.COLD))
+        kernels.mark_outstanding(here.place, here.stands, *limits, flags)
+        if here.flags is not None:  # saturated by thermal charge alone
+            kernels.mark_flagged(here.flags, np.uint16(fl.SATURATED), np.uint16(fl.HOT | fl.SATURATED), flags)
+        if unstable is not None:
+            flags.reshape(-1)[unstable.among(here, y0, y1)] |= fl.UNSTABLE
+        _mark_bad_lines(here, line_sigma, flags)
+        return here
 
-    in_threads(judge, range(0, stands.shape[0], _ROWS))
-    values[_bad_lines(stands, line_sigma)] |= fl.BAD_LINE
-    return _made(dark, values, stands)
+    return _judged(dark, judge)
 
 
 def limit_of(scatter: Surroundings | None, around: Surroundings, sigma: float) -> float:
@@ -218,71 +232,91 @@ def noise_share(scatter: Surroundings | None, around: Surroundings) -> float:
     return min(share, 1.0) if share > 0 else 1.0
 
 
-def _bad_lines(stands: np.ndarray, line_sigma: float) -> np.ndarray:
-    """Pieces of rows and columns, a tile long, more than half of whose pixels stand out to one side."""
-    bad = np.zeros(stands.shape, bool)
-    for side in (stands > line_sigma, stands < -line_sigma):
-        if not side.any():
-            continue
-        for start, stop in _pieces(stands.shape[0]):
-            bad[start:stop, side[start:stop].mean(axis=0) > 0.5] = True
-        for start, stop in _pieces(stands.shape[1]):
-            bad[side[:, start:stop].mean(axis=1) > 0.5, start:stop] = True
-    return bad
+def _mark_bad_lines(here: Standing, line_sigma: float, flags: np.ndarray) -> None:
+    """Flag pieces of rows and columns, a tile long, more than half of whose pixels stand out to one side."""
+    height, width = flags.shape
+    for far in (here.stands > line_sigma, here.stands < -line_sigma):
+        y, x = np.divmod(here.place[far], width)
+        for column, start, stop in _full_pieces(x, y, width, height):
+            flags[start:stop, column] |= fl.BAD_LINE
+        for row, start, stop in _full_pieces(y, x, height, width):
+            flags[row, start:stop] |= fl.BAD_LINE
 
 
-def _pieces(size: int) -> list[tuple[int, int]]:
-    """Pieces of a tile's length; the last one is moved back to fit."""
-    starts = [*range(0, size - TILE + 1, TILE), max(0, size - TILE)]
-    return [(start, min(start + TILE, size)) for start in starts]
+def _full_pieces(
+    line: np.ndarray, along: np.ndarray, lines: int, length: int
+) -> Iterator[tuple[int, int, int]]:
+    """(line, start, stop) of pieces of a tile's length, the last one moved back to fit, that are more than half full.
+
+    *line* and *along* tell the pixels by their line and their place in it.
+    """
+    size = min(TILE, length)
+    last = length - size
+    whole = np.bincount(line * (length // size + 1) + along // size, minlength=lines * (length // size + 1))
+    for number, piece in np.argwhere(2 * whole.reshape(lines, -1)[:, : length // size] > size).tolist():
+        yield number, piece * size, (piece + 1) * size
+    for number in np.flatnonzero(2 * np.bincount(line[along >= last], minlength=lines) > size).tolist():
+        yield number, last, length
 
 
-def _unstable(
-    dark: xr.Dataset,
-    stands: np.ndarray,
-    around: Surroundings,
-    scatter: Surroundings,
-    gain: float | None,
-    y0: int,
-) -> np.ndarray:
-    """Pixels whose frames scatter more than their tile's, photon noise of their own charge allowed for; from row *y0* on."""
-    count = int(dark.attrs.get("n_frames", 1))
-    if count < _UNSTABLE_FRAMES:
-        return np.zeros(stands.shape, bool)
-    y1 = y0 + stands.shape[0]
-    freedom = count - 1
-    limit = special.chdtri(freedom, _UNSTABLE_CHANCE) / freedom
-    variance = np.asarray(dark["variance"].data[y0:y1])
-    expected = level_of_tiles(scatter, dark, y0, y1)
-    unstable = variance > limit * expected
-    y, x = np.nonzero(unstable & (stands != 0))
-    gain = gain or meta.frame_value(dark, "gain")
-    if not gain:
-        unstable[y, x] = False  # more charge, more noise: how much is not known
-        return unstable
-    normal = level_of_tiles(around, dark, y0, y1)[y, x]
-    photons = np.maximum(np.asarray(dark["signal"].data[y0:y1])[y, x] - normal, 0) / gain / count
-    unstable[y, x] = variance[y, x] > limit * (expected[y, x] + photons)
-    return unstable
+@dataclass(frozen=True)
+class _Unstable:
+    """Tells pixels whose frames scatter more than their tile's, photon noise of their own charge allowed for."""
+
+    variance: Rows
+    normal: TileLevels
+    expected: TileLevels
+    limit: np.float64  # in units of the tile's variance
+    count: int  # of the frames
+    gain: float | None
+
+    @classmethod
+    def of(
+        cls, dark: xr.Dataset, around: Surroundings, scatter: Surroundings, gain: float | None
+    ) -> _Unstable | None:
+        """None where the frames are too few."""
+        count = int(dark.attrs.get("n_frames", 1))
+        if count < _UNSTABLE_FRAMES:
+            return None
+        limit = special.chdtri(count - 1, _UNSTABLE_CHANCE) / (count - 1)
+        levels = TileLevels(around, dark), TileLevels(scatter, dark)
+        gain = gain or meta.frame_value(dark, "gain")
+        return cls(rows_in(dark, "variance"), *levels, limit, count, gain)
+
+    def among(self, here: Standing, y0: int, y1: int) -> np.ndarray:
+        """Places of unstable pixels in the flat array of these rows."""
+        variance = self.variance(y0, y1)
+        place = self.expected.above(variance, self.limit, y0)
+        odd = here.has(place)
+        if not self.gain:
+            return place[~odd]  # more charge, more noise: how much is not known
+        y, x = np.divmod(place, variance.shape[1])
+        normal, expected = self.normal.at(y0 + y, x), self.expected.at(y0 + y, x)
+        charge = np.maximum(here.signal[y, x] - normal, 0)
+        photons = np.where(odd, charge / self.gain / self.count, 0)
+        return place[variance[y, x] > self.limit * (expected + photons)]
 
 
 def _in_flat(flat: xr.Dataset, response: float) -> DefectMap:
+    from calibkit.kernels import defects as kernels
+
     around = measure_surroundings(flat, shadows=True)
-    stands = standing_out(flat, around, least=_FLAT_SIGMA)
-    values = np.zeros(stands.shape, fl.FLAG_DTYPE)
+    compared = Comparison(flat, around, least=_FLAT_SIGMA)
+    normal = TileLevels(around, flat)
 
-    def judge(y0: int) -> None:
-        here = slice(y0, y0 + _ROWS)
-        normal = level_of_tiles(around, flat, y0, min(y0 + _ROWS, stands.shape[0]))
-        signal = np.asarray(flat["signal"].data[here])
-        excess = np.divide(signal - normal, normal, out=np.zeros_like(signal), where=normal > 0)
-        values[here][(stands[here] < -_FLAT_SIGMA) & (excess < -response)] |= fl.COLD
-        values[here][(stands[here] > _FLAT_SIGMA) & (excess > response)] |= fl.BAD_FLAT
-        if flat.attrs.get("units") == "1" and "flags" in flat:
-            values[here] |= np.asarray(flat["flags"].data[here]) & np.uint16(fl.BAD_FLAT)
+    def judge(y0: int, y1: int, flags: np.ndarray) -> Standing:
+        here = compared.rows(y0, y1)
+        y, x = np.divmod(here.place, flags.shape[1])
+        level = normal.at(y0 + y, x)
+        excess = np.divide(here.signal[y, x] - level, level, out=np.zeros_like(level), where=level > 0)
+        values = flags.reshape(-1)
+        values[here.place[(here.stands < -_FLAT_SIGMA) & (excess < -response)]] |= fl.COLD
+        values[here.place[(here.stands > _FLAT_SIGMA) & (excess > response)]] |= fl.BAD_FLAT
+        if flat.attrs.get("units") == "1" and here.flags is not None:
+            kernels.mark_flagged(here.flags, np.uint16(fl.BAD_FLAT), np.uint16(fl.BAD_FLAT), flags)
+        return here
 
-    in_threads(judge, range(0, stands.shape[0], _ROWS))
-    return _made(flat, values, stands)
+    return _judged(flat, judge)
 
 
 def _above_rate(dark: xr.Dataset | None, rate: float, gain: float | None) -> DefectMap:
@@ -309,4 +343,5 @@ def _above_rate(dark: xr.Dataset | None, rate: float, gain: float | None) -> Def
         msg = f"find_defects: rate={rate!r}; a number of electrons per second above 0 is wanted"
         raise SettingError(msg)
     hot = np.asarray(dark["signal"].data) * (gain / exposure) > rate
-    return _made(dark, hot.astype(fl.FLAG_DTYPE) * np.uint16(fl.HOT))
+    empty = DefectMap.empty(dark)
+    return DefectMap(empty.flags.copy(data=hot.astype(fl.FLAG_DTYPE) * np.uint16(fl.HOT)))

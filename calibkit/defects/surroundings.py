@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ from scipy import ndimage
 from calibkit.calibration.checks import check_size
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
+from calibkit.defects.rows import rows_in
 from calibkit.flags import NO_DATA
-from calibkit.memory import band_rows, worker_count
+from calibkit.memory import Scratch
 from calibkit.threads import in_threads
 
 #: Rows and columns of the tiles in which level and noise are measured, about.
@@ -22,6 +24,8 @@ _REACHES = (1, 2, 3)
 _CLIP = 4.0
 #: From this share of a tile's variance on, the slope of its level is taken out of it.
 _STEEP = 0.04
+
+_scratch = Scratch()
 
 
 @dataclass(frozen=True)
@@ -43,27 +47,27 @@ def measure_surroundings(
     Where the level rises within a tile, as in the glow of an amplifier, the rise is no part of the deviation, unless
     the frame has *shadows*: the rim of one, in a flat, is no row of defects.
     """
-    from calibkit.kernels.defects import tile_roughness, tile_statistics
+    from calibkit.kernels.tile_statistics import tile_roughness, tile_statistics
 
     check_size(frame, "surroundings of a pixel")
     cell, channels = channel_index(frame)
-    data = frame[variable].data
+    shape, data = frame[variable].shape, rows_in(frame, variable)
     tile = tuple(
-        max(min(size, -(-TILE // p) * p) // p, 1) * p for size, p in zip(data.shape, cell.shape, strict=True)
+        max(min(size, -(-TILE // p) * p) // p, 1) * p for size, p in zip(shape, cell.shape, strict=True)
     )
-    rows, columns = (_starts(size, t, p) for size, t, p in zip(data.shape, tile, cell.shape, strict=True))
+    rows, columns = (_starts(size, t, p) for size, t, p in zip(shape, tile, cell.shape, strict=True))
     level = np.full((len(channels), rows.size, columns.size), np.nan)
     sigma = np.full_like(level, np.nan)
 
     def measure(i: int) -> None:
-        band = np.ascontiguousarray(data[rows[i] : rows[i] + tile[0]], np.float32)
+        band = data(rows[i], rows[i] + tile[0]).astype(np.float32, copy=False)
         tile_statistics(band, cell, columns, tile[1], _CLIP, level[:, i], sigma[:, i])
 
     in_threads(measure, range(rows.size))
     steep = np.zeros(level.shape, bool) if shadows else _steep(level, sigma)
 
     def flatten(i: int) -> None:
-        band = np.ascontiguousarray(data[rows[i] : rows[i] + tile[0]], np.float32)
+        band = data(rows[i], rows[i] + tile[0]).astype(np.float32, copy=False)
         tile_roughness(band, cell, columns, tile[1], _CLIP, steep[:, i], sigma[:, i])
 
     in_threads(flatten, np.flatnonzero(steep.any(axis=(0, 2))).tolist())
@@ -80,8 +84,26 @@ def measure_surroundings(
     return Surroundings(level, np.maximum(sigma, floor), rows, columns, tile)
 
 
-def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np.ndarray:
-    """By how many sigma each pixel lies above the median of its neighbours; 0 where it is less than about *least*.
+@dataclass(frozen=True)
+class Standing:
+    """Pixels that stand out in some rows of a frame, in memory that lasts until the thread asks for others."""
+
+    place: np.ndarray  # in the flat array of these rows, ascending
+    stands: np.ndarray  # by how many sigma, float32
+    signal: np.ndarray  # of all pixels of these rows, (y, x)
+    flags: np.ndarray | None  # of the frame, likewise
+
+    def has(self, place: np.ndarray) -> np.ndarray:
+        """Whether these places are among those that stand out at all."""
+        at = np.searchsorted(self.place, place)
+        found = at < self.place.size
+        at = at[found]
+        found[found] = (self.place[at] == place[found]) & (self.stands[at] != 0)
+        return found
+
+
+class Comparison:
+    """By how many sigma pixels lie above the median of their neighbours.
 
     Parameters
     ----------
@@ -91,50 +113,73 @@ def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np
         Of the same frame.
     least : float
         Pixels that are closer to the smooth level are not looked at.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 (y, x).
     """
-    from calibkit.kernels.defects import stand_out
 
-    cell, _ = channel_index(frame)
-    taps, rings = neighbour_taps(cell, _REACHES)
-    halo = reach_of(taps)
-    height, width = frame["signal"].shape
-    nodes = [
-        _nodes(size, start, t)
-        for size, start, t in zip((height, width), (around.rows, around.columns), around.tile, strict=True)
-    ]
-    level, sigma = (
-        np.pad(grid, ((0, 0), (0, 1), (0, 1)), mode="edge") for grid in (around.level, around.sigma)
-    )
-    out = np.empty((height, width), np.float32)
-    step = max(band_rows(height, width, bytes_per_pixel=16 * worker_count()), 4 * halo)
+    def __init__(self, frame: xr.Dataset, around: Surroundings, *, least: float) -> None:
+        self._cell, _ = channel_index(frame)
+        self._taps, self._rings = neighbour_taps(self._cell, _REACHES)
+        self._halo = reach_of(self._taps)
+        self._signal = rows_in(frame, "signal")
+        self._flags = rows_in(frame, "flags") if "flags" in frame else None
+        self._shape = frame["signal"].shape
+        self._nodes = [
+            values
+            for size, start, t in zip(self._shape, (around.rows, around.columns), around.tile, strict=True)
+            for values in _nodes(size, start, t)
+        ]
+        self._grids = [
+            np.pad(grid, ((0, 0), (0, 1), (0, 1)), mode="edge") for grid in (around.level, around.sigma)
+        ]
+        self._least = float(least)
 
-    def compare(y0: int) -> None:
-        y1 = min(y0 + step, height)
-        above, below = max(0, y0 - halo), min(height, y1 + halo)
-        signal = np.array(frame["signal"].data[above:below], np.float32)
-        if "flags" in frame:
-            signal[(np.asarray(frame["flags"].data[above:below]) & NO_DATA) != 0] = np.nan
-        stand_out(
+    def rows(self, y0: int, y1: int) -> Standing:
+        """Those in rows *y0* to *y1*."""
+        from calibkit.kernels.defects import drop_flagged, finite_rows, stand_out
+
+        height, width = self._shape
+        above, below = max(0, y0 - self._halo), min(height, y1 + self._halo)
+        signal = _scratch.take("signal", (below - above, width), np.float32)
+        finite_rows(self._signal(above, below), signal)
+        flags = None if self._flags is None else self._flags(above, below)
+        if flags is not None:
+            drop_flagged(flags, np.uint16(NO_DATA), signal)
+        # Of both only as much is used as there are such pixels.
+        place = _scratch.take("place", ((y1 - y0) * width,), np.int32)
+        stands = _scratch.take("stands", ((y1 - y0) * width,), np.float32)
+        count = stand_out(
             signal,
-            np.roll(cell, -above, axis=0),
-            np.roll(taps, -above, axis=0),
-            np.roll(rings, -above, axis=0),
-            *nodes[0],
-            *nodes[1],
-            level,
-            sigma,
-            least,
+            np.roll(self._cell, -above, axis=0),
+            np.roll(self._taps, -above, axis=0),
+            np.roll(self._rings, -above, axis=0),
+            *self._nodes,
+            *self._grids,
+            self._least,
             y0 - above,
+            y1 - above,
             above,
-            out[y0:y1],
+            place,
+            stands,
         )
+        own = slice(y0 - above, y1 - above)
+        return Standing(place[:count], stands[:count], signal[own], None if flags is None else flags[own])
 
-    in_threads(compare, range(0, height, step))
+
+def bands_of(height: int) -> list[tuple[int, int]]:
+    """Rows (start, stop) of bands of a tile's length; the last one holds what is left over besides."""
+    starts = range(0, max(height - TILE, 0) + 1, TILE)
+    return list(itertools.pairwise([*starts, height]))
+
+
+def standing_out(frame: xr.Dataset, around: Surroundings, *, least: float) -> np.ndarray:
+    """What `Comparison` finds in the whole *frame*: float32 (y, x), 0 for ordinary pixels."""
+    found = Comparison(frame, around, least=least)
+    out = np.zeros(frame["signal"].shape, np.float32)
+
+    def compare(band: tuple[int, int]) -> None:
+        here = found.rows(*band)
+        out[slice(*band)].reshape(-1)[here.place] = here.stands
+
+    in_threads(compare, bands_of(out.shape[0]))
     return out
 
 
@@ -176,18 +221,36 @@ def _filled(grid: np.ndarray) -> np.ndarray:
     return grid[tuple(nearest)]
 
 
-def level_of_tiles(around: Surroundings, frame: xr.Dataset, y0: int, y1: int) -> np.ndarray:
-    """The level of the nearest tile on every pixel of rows *y0* to *y1*, float32 (y, x)."""
-    cell, _ = channel_index(frame)
-    cell = np.roll(cell, -y0, axis=0)
-    shape = frame["signal"].shape
-    down, across = (
-        np.abs(np.arange(size)[:, None] - (starts + (t - 1) / 2)).argmin(axis=1)
-        for size, starts, t in zip(shape, (around.rows, around.columns), around.tile, strict=True)
-    )
-    py, px = cell.shape
-    down = down[y0:y1]
-    out = np.empty((y1 - y0, shape[1]), np.float32)
-    for a, b in np.ndindex(py, px):
-        out[a::py, b::px] = around.level[cell[a, b]][np.ix_(down[a::py], across[b::px])]
-    return out
+class TileLevels:
+    """The level of the nearest tile at any pixel.
+
+    Parameters
+    ----------
+    around : Surroundings
+    frame : xarray.Dataset
+        That they are of.
+    """
+
+    def __init__(self, around: Surroundings, frame: xr.Dataset) -> None:
+        self._cell, _ = channel_index(frame)
+        self._level = around.level.astype(np.float32)
+        self._down, self._across = (
+            np.abs(np.arange(size)[:, None] - (starts + (t - 1) / 2)).argmin(axis=1)
+            for size, starts, t in zip(
+                frame["signal"].shape, (around.rows, around.columns), around.tile, strict=True
+            )
+        )
+
+    def at(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The levels at rows *y* and columns *x*, float32."""
+        py, px = self._cell.shape
+        return self._level[self._cell[y % py, x % px], self._down[y], self._across[x]]
+
+    def above(self, values: np.ndarray, factor: float, y0: int) -> np.ndarray:
+        """Places in the flat array of *values*, which are rows from *y0* on, that lie above *factor* times the level."""
+        from calibkit.kernels.defects import places_above
+
+        place = _scratch.take("above", (values.size,), np.int32)
+        cell, down = np.roll(self._cell, -y0, axis=0), self._down[y0 : y0 + values.shape[0]]
+        count = places_above(values, cell, self._level, down, self._across, float(factor), place)
+        return place[:count]

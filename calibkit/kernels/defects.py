@@ -7,116 +7,29 @@ import math
 import numpy as np
 
 from calibkit.kernels._jit import kernel
+from calibkit.kernels.sorting import sort_values
 
 #: Median of the neighbours and smooth level agree within so many sigma: four times what noise makes of it.
 _AGREE = 0.8
-#: Values that a median to start from is taken of.
-_ENOUGH = 200
 
 
-@kernel
-def _clipped(values, n, apart, clip):
-    """Mean and standard deviation of the first *n* values, of those within *clip* sigma; *apart* is working space."""
-    # The clipping starts from a part of the values: it ends at the same, or next to it.
-    step = max(1, n // _ENOUGH)
-    centre = np.median(values[:n:step])
-    for k in range(n):
-        apart[k] = abs(values[k] - centre)
-    spread = 1.4826 * np.median(apart[:n:step])
-    if spread == 0.0:  # more than half are equal, as in coarse whole numbers
-        total = 0.0
-        for k in range(n):
-            total += apart[k]
-        spread = 1.2533 * total / n  # what it is of normal values' mean deviation
-    for _ in range(5):
-        count = 0
-        total = squares = 0.0
-        for k in range(n):
-            d = values[k] - centre
-            if abs(d) <= clip * spread:
-                count += 1
-                total += d
-                squares += d * d
-        before = spread
-        shift = total / count
-        spread = math.sqrt(max(squares / count - shift * shift, 0.0))
-        centre += shift
-        if abs(before - spread) <= 1e-3 * spread:
-            break
-    return centre, spread
+@kernel(apart=True)
+def finite_rows(values, out):
+    """Copy rows, NaN for what is not finite."""
+    for i in range(values.shape[0]):
+        row, target = values[i], out[i]
+        for j in range(row.size):
+            value = np.float32(row[j])
+            target[j] = value if abs(value) < np.float32(np.inf) else np.float32(np.nan)
 
 
-@kernel
-def tile_statistics(band, cell, columns, width, clip, mean, sigma):
-    """Mean and standard deviation of each channel in the tiles of *band*, of what lies within *clip* sigma.
-
-    Parameters
-    ----------
-    band : array
-        Rows of one row of tiles, the first with the phase of ``cell[0]``.
-    columns : array
-        First columns of the tiles, whole cells; *width* is their width.
-    mean, sigma : arrays, (channel, tile)
-        Written to; NaN with fewer than four finite values.
-    """
-    py, px = cell.shape
-    values = np.empty(band.shape[0] * width, np.float64)
-    apart = np.empty(values.size, np.float64)
-    for t in range(columns.size):
-        for c in range(mean.shape[0]):
-            n = 0
-            for i in range(band.shape[0]):
-                for b in range(px):  # tiles begin with a whole cell
-                    if cell[i % py, b] != c:
-                        continue
-                    for j in range(columns[t] + b, columns[t] + width, px):
-                        if math.isfinite(band[i, j]):
-                            values[n] = band[i, j]
-                            n += 1
-            mean[c, t] = sigma[c, t] = math.nan
-            if n >= 4:
-                mean[c, t], sigma[c, t] = _clipped(values, n, apart, clip)
-
-
-@kernel
-def tile_roughness(band, cell, columns, width, clip, wanted, sigma):
-    """Standard deviation in the *wanted* tiles without the slope of the level, where that makes *sigma* smaller.
-
-    It is that of every pixel's difference from the mean of the two beside it on a diagonal, a cell away, to which
-    even steep glow adds next to nothing. Parameters as for `tile_statistics`; *wanted* is boolean (channel, tile).
-    """
-    py, px = cell.shape
-    values = np.empty(band.shape[0] * width, np.float64)
-    apart = np.empty(values.size, np.float64)
-    for t in range(columns.size):
-        for c in range(sigma.shape[0]):
-            if not wanted[c, t]:
-                continue
-            n = 0
-            for i in range(py, band.shape[0] - py):
-                for b in range(px):
-                    if cell[i % py, b] != c:
-                        continue
-                    for j in range(columns[t] + px + b, columns[t] + width - px, px):
-                        value = band[i, j] - 0.5 * (band[i - py, j - px] + band[i + py, j + px])
-                        if math.isfinite(value):
-                            values[n] = value
-                            n += 1
-            if n >= 4:
-                _, rough = _clipped(values, n, apart, clip)
-                sigma[c, t] = min(sigma[c, t], rough / math.sqrt(1.5))
-
-
-@kernel
-def sort_values(values, count):
-    """Sort the first *count* values in place (few of them: by insertion)."""
-    for k in range(1, count):
-        value = values[k]
-        m = k - 1
-        while m >= 0 and values[m] > value:
-            values[m + 1] = values[m]
-            m -= 1
-        values[m + 1] = value
+@kernel(apart=True)
+def drop_flagged(flags, flag, out):
+    """NaN in *out* where *flags* have *flag*."""
+    for i in range(flags.shape[0]):
+        row, target = flags[i], out[i]
+        for j in range(row.size):
+            target[j] = np.float32(np.nan) if row[j] & flag else target[j]
 
 
 @kernel
@@ -142,8 +55,8 @@ def local_median(signal, taps, rings, a, b, y, x, values):
 
 
 @kernel
-def _median_within(signal, taps, rings, a, b, y, x, low, high):
-    """Whether the median of the neighbours of (y, x) lies between *low* and *high*, which counting tells, and their number."""
+def _counts_beside(signal, taps, rings, a, b, y, x, low, high):
+    """How many neighbours of (y, x) there are, how many do not lie above *low*, and how many not below *high*."""
     height, width = signal.shape
     count = below = above = 0
     for k in range(rings[a, b, rings.shape[2] - 1]):
@@ -155,66 +68,209 @@ def _median_within(signal, taps, rings, a, b, y, x, low, high):
             count += 1
             below += value <= low
             above += value >= high
-    half = (count - 1) // 2
-    return count > 0 and below <= half and above <= half, count
+    return count, below, above
+
+
+@kernel
+def _surely_between(flat, at, offsets, low, high):
+    """Whether more than half of the neighbours, were there all of them, lie above *low* and as many below *high*.
+
+    Then their median lies between, whichever of them are missing. *offsets* are those of the neighbours in *flat*
+    from place *at*; as numbers without a sign they need not be looked at for places before the array.
+    """
+    over = under = np.uint32(0)
+    for k in range(np.uint64(offsets.size)):
+        value = flat[np.uint64(at) + offsets[k]]
+        over += np.uint32(value > low)
+        under += np.uint32(value < high)
+    return min(over, under) > max(offsets.size // 2, 2)
+
+
+@kernel(apart=True)
+def _between_columns(grid, labels, columns, weights, out):
+    """A row of a grid of nodes (channel, column) on every column of the frame; *labels* are the channels of a cell's row."""
+    for x in range(out.size):
+        c, s, q = labels[x % labels.size], columns[x], weights[x]
+        out[x] = grid[c, s] + q * (grid[c, s + 1] - grid[c, s])
+
+
+@kernel(apart=True)
+def _far_ones(row, levels, noises, weight, least, far):
+    """Tell the pixels that lie more than *least* sigma from the smooth level, which is that between two rows."""
+    for x in range(row.size):
+        mean = levels[0, x] + weight * (levels[1, x] - levels[0, x])
+        noise = noises[0, x] + weight * (noises[1, x] - noises[0, x])
+        far[x] = abs(row[x] - mean) > least * noise
+
+
+@kernel
+def _list_true(mask, places):
+    """List the places of what is true; returns how many they are."""
+    count = 0
+    for x in range(mask.size):
+        places[count] = x
+        count += np.int64(mask[x])
+    return count
 
 
 @kernel
 def stand_out(
-    signal, cell, taps, rings, rows, row_weights, columns, column_weights, level, sigma, least, top, y0, out
+    signal,
+    cell,
+    taps,
+    rings,
+    rows,
+    row_weights,
+    columns,
+    column_weights,
+    level,
+    sigma,
+    least,
+    top,
+    bottom,
+    y0,
+    place,
+    stands,
 ):
-    """Write into *out* by how many sigma a pixel lies above its surroundings, 0 for ordinary ones.
+    """List the pixels that lie *least* sigma from the smooth level, and by how many sigma above their surroundings.
 
-    Only pixels that lie *least* sigma from the smooth level are compared with the median of their neighbours too.
+    Only these are compared with the median of their neighbours too.
 
     Parameters
     ----------
     signal : array
-        Rows of the frame, from *top* rows above the first row of *out*; NaN is left out.
+        Rows of the frame, of which those from *top* to *bottom* are looked at; what is not finite, and so left out,
+        is NaN.
     rows, row_weights, columns, column_weights : arrays
         Node of the grids below or beside every row and column of the frame, and the weight of the next one.
     level, sigma : arrays, (channel, node row, node column)
         Smooth level and noise.
     y0 : int
         Row of the frame that *signal* begins with.
+    place, stands : arrays
+        Written to: places in the flat array of the rows that are looked at, in their order, and sigma.
+
+    Returns
+    -------
+    int
+        How many they are.
     """
-    py, px = cell.shape
-    qy, qx = rings.shape[:2]
-    values = np.empty(taps.shape[2], np.float64)
-    for i in range(out.shape[0]):
-        y = i + top
+    height, width = signal.shape
+    py = cell.shape[0]
+    qy, qx, most = taps.shape[:3]
+    values = np.empty(most, np.float64)
+    flat = signal.reshape(-1)
+    offsets = (taps[..., 0] * width + taps[..., 1]).astype(np.uint64)
+    halo = np.abs(taps).max()
+    # Level and noise at the nodes above and below the row, and of which nodes these are.
+    levels, noises = np.empty((py, 2, width), np.float64), np.empty((py, 2, width), np.float64)
+    held = -1
+    far, far_ones = np.empty(width, np.uint8), np.empty(width + 1, np.int64)
+    listed = 0
+    for y in range(top, bottom):
         r, p = rows[y0 + y], row_weights[y0 + y]
-        for x in range(signal.shape[1]):
-            out[i, x] = 0.0
-            value = np.float64(signal[y, x])
-            if not math.isfinite(value):
-                continue
-            c = cell[y % py, x % px]
-            s, q = columns[x], column_weights[x]
-            w00, w01, w10, w11 = (1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q
-            noise = (
-                w00 * sigma[c, r, s]
-                + w01 * sigma[c, r, s + 1]
-                + w10 * sigma[c, r + 1, s]
-                + w11 * sigma[c, r + 1, s + 1]
-            )
-            mean = (
-                w00 * level[c, r, s]
-                + w01 * level[c, r, s + 1]
-                + w10 * level[c, r + 1, s]
-                + w11 * level[c, r + 1, s + 1]
-            )
-            if not abs(value - mean) > least * noise:
-                continue
-            # The median of some 40 pixels is noisier than the smooth level, so that it only speaks where they differ.
+        if r != held:
+            for a in range(py):
+                for k in range(2):
+                    _between_columns(level[:, r + k], cell[a], columns, column_weights, levels[a, k])
+                    _between_columns(sigma[:, r + k], cell[a], columns, column_weights, noises[a, k])
+            held = r
+        mean_at, noise_at = levels[y % py], noises[y % py]
+        _far_ones(signal[y], mean_at, noise_at, p, least, far)
+        inside_rows = halo <= y < height - halo
+        for k in range(_list_true(far, far_ones)):
+            x = far_ones[k]
+            mean = mean_at[0, x] + p * (mean_at[1, x] - mean_at[0, x])
+            noise = noise_at[0, x] + p * (noise_at[1, x] - noise_at[0, x])
+            # The median of some 40 pixels is noisier than the smooth level, so that it only speaks where they differ:
+            # whether it does, counting tells.
             reach = _AGREE * noise
-            agrees, count = _median_within(
-                signal, taps, rings, y % qy, x % qx, y, x, mean - reach, mean + reach
-            )
-            if count < 3:
-                continue
             reference = mean
-            if not agrees:
-                middle, count = local_median(signal, taps, rings, y % qy, x % qx, y, x, values)
-                reference = mean if abs(middle - mean) < reach else middle
-            out[i, x] = (value - reference) / noise
+            a, b = y % qy, x % qx
+            near = offsets[a, b, : rings[a, b, rings.shape[2] - 1]]
+            inside = inside_rows and halo <= x < width - halo
+            if not (
+                inside
+                and _surely_between(
+                    flat, y * width + x, near, np.float32(mean - reach), np.float32(mean + reach)
+                )
+            ):
+                count, below, above = _counts_beside(
+                    signal, taps, rings, a, b, y, x, mean - reach, mean + reach
+                )
+                if count < 3:
+                    continue
+                if max(below, above) > (count - 1) // 2:
+                    middle, _ = local_median(signal, taps, rings, a, b, y, x, values)
+                    reference = mean if abs(middle - mean) < reach else middle
+            place[listed] = (y - top) * width + x
+            stands[listed] = (signal[y, x] - reference) / noise
+            listed += 1
+    return listed
+
+
+@kernel
+def allow_for_lost(place, stands, kept, divisor):
+    """Divide by the *divisor* that belongs to the number of frames that each pixel has *kept*."""
+    flat = kept.reshape(-1)
+    most = divisor.size - 1
+    for k in range(place.size):
+        stands[k] /= divisor[min(int(flat[place[k]]), most)]
+
+
+@kernel
+def mark_outstanding(place, stands, above, high, below, low, flags):
+    """Set the flag *high* on pixels *above* a limit, and *low* on those *below* another."""
+    flat = flags.reshape(-1)
+    for k in range(place.size):
+        if stands[k] > above:
+            flat[place[k]] |= high
+        if stands[k] < below:
+            flat[place[k]] |= low
+
+
+@kernel
+def mark_flagged(known, flag, mark, flags):
+    """Set *mark* on the pixels that are *known* to have *flag*."""
+    for i in range(known.shape[0]):
+        seen = known.dtype.type(0)
+        for j in range(known.shape[1]):
+            seen |= known[i, j]
+        if seen & flag:  # few rows have one
+            for j in range(known.shape[1]):
+                if known[i, j] & flag:
+                    flags[i, j] |= mark
+
+
+@kernel(apart=True)
+def _count_above(row, bounds):
+    count = 0
+    for x in range(row.size):
+        count += np.float64(row[x]) > bounds[x]
+    return count
+
+
+@kernel
+def places_above(values, cell, level, down, across, factor, place):
+    """List the places in flat *values* that lie above *factor* times the *level* of their tile; returns how many they are.
+
+    *down* and *across* are the tile (row, column) of every row and column, *level* is (channel, row, column).
+    """
+    height, width = values.shape
+    py, px = cell.shape
+    bounds = np.empty((py, width), np.float64)
+    held = -1
+    listed = 0
+    for y in range(height):
+        if down[y] != held:
+            held = down[y]
+            for a in range(py):
+                for x in range(width):
+                    bounds[a, x] = factor * level[cell[a, x % px], held, across[x]]
+        bound = bounds[y % py]
+        if _count_above(values[y], bound):
+            for x in range(width):
+                if values[y, x] > bound[x]:
+                    place[listed] = y * width + x
+                    listed += 1
+    return listed

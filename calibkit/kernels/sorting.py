@@ -71,3 +71,15 @@ def copy(source, target, width):
     """Copy *width* values."""
     for i in range(width):
         target[i] = source[i]
+
+
+@kernel
+def sort_values(values, count):
+    """Sort the first *count* values in place (few of them: by insertion)."""
+    for k in range(1, count):
+        value = values[k]
+        m = k - 1
+        while m >= 0 and values[m] > value:
+            values[m + 1] = values[m]
+            m -= 1
+        values[m + 1] = value
