@@ -15,14 +15,15 @@ from calibkit.align.transforms import Transform
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.cfa.phase import origin
 from calibkit.errors import MismatchError, SettingError
+from calibkit.flags import NO_DATA
 from calibkit.memory import Scratch, band_rows
 from calibkit.meta import add_step
 
 Interpolation = Literal["lanczos3", "bicubic", "linear"]
 INTERPOLATIONS = ("lanczos3", "bicubic", "linear")
-#: Samples on either side, of which the shorter ones give the outer no weight.
-_REACH = 3
 _scratch = Scratch()
+#: What a tile is worked on in.
+_WORK = {"planes": np.float32, "spreads": np.float32, "dirty": np.uint8}
 _POWERS = 9
 #: Fractions of a pixel for which the noise is known.
 _PHASES = 512
@@ -215,36 +216,39 @@ def align_rows(
     """
     from calibkit.kernels import resample as kernels
 
-    py, px = grid.period
-    coefficients = _coefficients(grid.interpolation)
     shape = (y1 - y0, grid.shape[1])
     if out is None:
         out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
-    for array, nothing in zip(out, (np.nan, np.nan, 1), strict=True):
-        array[...] = nothing
     top, bottom = rows_needed(matrix, grid, y0, y1)
     if top >= bottom:
+        for array, nothing in zip(out, (np.nan, np.nan, NO_DATA), strict=True):
+            array[...] = nothing
         return out
-    maps, first = _maps(matrix, grid), y0 // py
-    band = light.borrow(top, bottom)
-    for (dy, dx), affine in maps.items():
-        rows, columns = len(range(dy, shape[0], py)), len(range(dx, shape[1], px))
-        height, width = len(range(dy, bottom - top, py)), len(range(dx, band[0].shape[1], px))
-        if not (rows and columns and height and width):
-            continue
-        plane = tuple(
-            _scratch.take(f"plane {k}", (height, width), array.dtype) for k, array in enumerate(band)
-        )
-        dirty = _scratch.take("dirty", (height, width), np.uint8)
-        kernels.split_plane(*band, dy, dx, py, px, *plane, _REACH, dirty)
-        own = affine.copy()
-        own[0, 2] -= top // py
-        kernels.resample_plane(
-            *plane, dirty, coefficients, own, first,
-            np.float32(1.0 if factor is None else factor[dy, dx]), np.float32(0.0 if term is None else term[dy, dx]),
-            *out, dy, dx, py, px, rows, columns,
-        )  # fmt: skip
+    py = grid.period[0]
+    maps = _maps(matrix, grid)
+    maps[..., 0, 2] -= top // py
+    room = _room(maps, -(-shape[0] // py))
+    kernels.resample_mosaic(
+        *light.borrow(top, bottom),
+        maps,
+        _coefficients(grid.interpolation),
+        y0 // py,
+        np.ones(grid.period, np.float32) if factor is None else factor.astype(np.float32),
+        np.zeros(grid.period, np.float32) if term is None else term.astype(np.float32),
+        *out,
+        *(_scratch.take(name, room, kind) for name, kind in _WORK.items()),
+    )
     return out
+
+
+def _room(maps: np.ndarray, rows: int) -> tuple[int, int, int]:
+    """Shape (px, row, column) that the samples of a tile of so many output rows have at most."""
+    from calibkit.kernels.resample import REACH, TILE, VECTOR
+
+    span = np.abs(maps[..., :2]) @ (rows, TILE)
+    high, wide = (math.ceil(span[..., axis].max()) + 2 * REACH + 1 for axis in (0, 1))
+    # the sites of a cell lie less than a sample apart; a last vector may reach beyond
+    return maps.shape[1], high + 1, wide + 1 + VECTOR
 
 
 def _affine(matrix: np.ndarray, grid: Grid, dy: int, dx: int) -> np.ndarray:
@@ -266,22 +270,24 @@ def _affine(matrix: np.ndarray, grid: Grid, dy: int, dx: int) -> np.ndarray:
     return (to_plane @ np.linalg.inv(matrix) @ to_sensor)[:2]
 
 
-def _maps(matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int], np.ndarray]:
-    """`_affine` of every site of the cell."""
+def _maps(matrix: np.ndarray, grid: Grid) -> np.ndarray:
+    """`_affine` of every site of the cell, (py, px, 2, 3)."""
     py, px = grid.period
-    return {(dy, dx): _affine(matrix, grid, dy, dx) for dy in range(py) for dx in range(px)}
+    return np.array([[_affine(matrix, grid, dy, dx) for dx in range(px)] for dy in range(py)])
 
 
 def rows_needed(matrix: np.ndarray, grid: Grid, y0: int, y1: int) -> tuple[int, int]:
     """Rows of the frame, whole cells, that rows *y0* to *y1* of the output come from; none when the first is not below the end."""
+    from calibkit.kernels.resample import REACH
+
     py, px = grid.period
     maps, first, last = _maps(matrix, grid), y0 // py, -(-y1 // py)
     columns = grid.shape[1] / px
     corners = np.array([[i, j, 1.0] for i in (first, last) for j in (0.0, columns)])
-    rows = np.concatenate([corners @ affine[0] for affine in maps.values()])
+    rows = corners @ maps[..., 0, :].reshape(-1, 3).T
     height = grid.frame_shape[0]
-    top = max(0, math.floor(rows.min()) - _REACH) * py
-    bottom = min(height, (math.ceil(rows.max()) + _REACH + 1) * py)
+    top = max(0, math.floor(rows.min()) - REACH) * py
+    bottom = min(height, (math.ceil(rows.max()) + REACH + 1) * py)
     return top, bottom
 
 

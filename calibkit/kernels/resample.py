@@ -1,7 +1,8 @@
-"""One plane of a frame on the grid of another, with variance and flags carried along.
+"""A mosaic on the grid of another, with variance and flags carried along.
 
-A *plane* is one site of the colour pattern, or a whole frame without one. The grid is given by an affine map from
-output row and column to a place in the plane, and the interpolation by polynomials for the weights of six samples.
+Each site of the cell of the colour pattern is a *plane* of its own, as is a whole frame without a pattern. The grid is
+given by affine maps from output row and column of a site to a place in its plane, and the interpolation by polynomials
+for the weights of six samples.
 """
 
 from __future__ import annotations
@@ -10,135 +11,127 @@ import math
 
 import numpy as np
 
-from calibkit.flags import BAD, NO_DATA, REPAIRED, SATURATED
 from calibkit.kernels._jit import kernel
+from calibkit.kernels.footprint import NOTHING, careful, flags_of_middle, is_usable
 
-_BAD = np.uint16(BAD)
-_REPAIRED = np.uint16(REPAIRED)
-_NO_DATA = np.uint16(NO_DATA)
-_SATURATED = np.uint16(SATURATED)
-#: A saturated sample whose weight is beyond this share of the whole makes its result one.
-_HEARD = 0.02
+#: Samples on either side of a place.
+REACH = 3
+#: Output columns of a plane that are worked on at once, so that their samples stay in the processor's cache.
+TILE = 256
+#: Places that are worked on at once, and how many of them a processor's vector holds at most.
+_RUN, VECTOR = 128, 16
 #: Marks of footprints: a sample in the middle has a flag; a sample is not to be used.
 _TOLD, _UNUSABLE = np.uint8(1), np.uint8(2)
-#: Places that are worked on at once, and how many of them a processor's vector holds at most.
-_RUN, _VECTOR = 128, 16
 
 
 @kernel
-def _usable(flag):
-    return (flag & _BAD) == 0 or ((flag & _REPAIRED) != 0 and (flag & _NO_DATA) == 0)
+def _box(affine, first, rows, begin, end, height, width):
+    """Samples (rows from, to, columns from, to) about the places of some output rows and columns of several sites."""
+    low_y = low_x = np.inf
+    high_y = high_x = -np.inf
+    for a in affine:
+        for i in (first, first + rows - 1):
+            for j in (begin, end - 1):
+                y = a[0, 0] * i + a[0, 1] * j + a[0, 2]
+                x = a[1, 0] * i + a[1, 1] * j + a[1, 2]
+                low_y, high_y = min(low_y, y), max(high_y, y)
+                low_x, high_x = min(low_x, x), max(high_x, x)
+    top, left = max(0, math.floor(low_y) - REACH + 1), max(0, math.floor(low_x) - REACH + 1)
+    return (
+        top,
+        max(top, min(height, math.floor(high_y) + REACH + 1)),
+        left,
+        max(left, min(width, math.floor(high_x) + REACH + 1)),
+    )
+
+
+@kernel(apart=True)
+def _take_apart(row, n, even, odd):
+    for j in range(n):
+        even[j] = row[2 * j]
+        odd[j] = row[2 * j + 1]
+
+
+@kernel(apart=True)
+def _put(even, n, factor, term, row):
+    for j in range(n):
+        row[j] = factor * even[j] + term
+
+
+@kernel(apart=True)
+def _put_together(even, odd, n, factors, terms, row):
+    a, b, c, d = factors[0], factors[1], terms[0], terms[1]
+    for j in range(n):
+        row[2 * j] = a * even[j] + c
+        row[2 * j + 1] = b * odd[j] + d
+
+
+@kernel(apart=True)
+def _plain(values, flags):
+    """Whether all of a row's values are finite and none has a flag."""
+    odd = np.uint16(0)
+    for j in range(values.size):
+        odd |= flags[j] | np.uint16(not (np.abs(values[j]) < np.float32(np.inf)))
+    return odd == 0
 
 
 @kernel
-def split_plane(signal, variance, flags, y0, x0, py, px, out, out_variance, out_flags, reach, dirty):
-    """Copy one plane out of a mosaic and mark where a footprint of 2 *reach* samples meets what is no good measurement.
-
-    ``dirty[i, j]`` is for footprints that reach from row i − reach + 1 to i + reach: `_UNUSABLE` with a sample among them
-    that is not to be used, `_TOLD` where one of the four in the middle has a flag and can be used all the same. Returns
-    how many samples are not plain.
-    """
-    rows, columns = out.shape
-    dirty[:] = 0
-    found = 0
+def _split(values, y0, x0, py, rows, columns, planes):
+    """Copy a part of the planes that share rows of the mosaic out of it, from its row *y0* and column *x0* on."""
+    px = planes.shape[0]
+    width = values.shape[1]
     for i in range(rows):
-        odd = 0
-        for j in range(columns):
-            value = signal[y0 + i * py, x0 + j * px]
-            spread = variance[y0 + i * py, x0 + j * px]
-            flag = flags[y0 + i * py, x0 + j * px]
-            out[i, j] = value
-            out_variance[i, j] = spread
-            out_flags[i, j] = flag
-            odd += flag != 0 or not math.isfinite(value)
-        if odd:
-            found += odd
-            for j in range(columns):
-                finite = math.isfinite(out[i, j])
-                if out_flags[i, j] != 0 or not finite:
-                    good = finite and _usable(out_flags[i, j])
-                    far, mark = (1, _TOLD) if good else (reach, _UNUSABLE)
-                    for di in range(max(0, i - far), min(rows, i + far)):
-                        for dj in range(max(0, j - far), min(columns, j + far)):
-                            dirty[di, dj] |= mark
+        row = values[y0 + i * py, x0 : min(width, x0 + columns * px)]
+        if px == 2:
+            _take_apart(row, row.size // 2, planes[0, i], planes[1, i])
+            if row.size % 2 == 1:
+                planes[0, i, row.size // 2] = row[row.size - 1]
+        else:
+            planes[0, i, : row.size] = row
+
+
+@kernel
+def _mark(signal, flags, y0, x0, py, px, rows, columns, dirty):
+    """Mark where a footprint in a part of the mosaic meets what is no good measurement; returns whether any does.
+
+    ``dirty[x, i, j]`` is for footprints of plane *x* from row i − 2 to i + 3 of the part: `_UNUSABLE` with a sample among
+    them that is not to be used, `_TOLD` where one of the four in the middle has a flag and can be used all the same.
+    """
+    end = min(signal.shape[1], x0 + columns * px)
+    found = False
+    for i in range(rows):
+        values, marks = signal[y0 + i * py, x0:end], flags[y0 + i * py, x0:end]
+        if _plain(values, marks):
+            continue
+        if not found:
+            dirty[:, :rows, :columns] = 0
+            found = True
+        for q in range(values.size):
+            finite = math.isfinite(values[q])
+            if marks[q] != 0 or not finite:
+                x, j = q % px, q // px
+                good = finite and is_usable(marks[q])
+                far, mark = (1, _TOLD) if good else (REACH, _UNUSABLE)
+                for di in range(max(0, i - far), min(rows, i + far)):
+                    for dj in range(max(0, j - far), min(columns, j + far)):
+                        dirty[x, di, dj] |= mark
     return found
 
 
-@kernel
-def _flags_of_middle(flags, i, j, wy, wx, reach):
-    """Flags of the four samples in the middle that matter."""
-    flag = np.uint16(0)
-    for di in range(2):
-        for dj in range(2):
-            weight = np.float64(wy[di + reach - 1]) * wx[dj + reach - 1]
-            if abs(weight) > _HEARD:
-                flag |= flags[i + di, j + dj]
-    return flag
-
-
-@kernel
-def _careful(signal, variance, flags, i, j, wy, wx, reach):
-    """Value, variance and flags at a footprint of which some samples are flagged, missing or outside.
-
-    A bad sample at the middle, or a saturated one that matters anywhere, is taken and flagged; any other bad
-    sample is left out, and the rest weighed up.
-    """
-    rows, columns = signal.shape
-    total = total_weight = spread = 0.0
-    every = every_weight = every_spread = 0.0
-    flag = np.uint16(0)
-    bad = False
-    for di in range(-reach + 1, reach + 1):
-        y = i + di
-        for dj in range(-reach + 1, reach + 1):
-            x = j + dj
-            middle = 0 <= di <= 1 and 0 <= dj <= 1
-            weight = np.float64(wy[di + reach - 1]) * wx[dj + reach - 1]
-            if y < 0 or y >= rows or x < 0 or x >= columns:
-                if middle and abs(weight) > 1e-6:
-                    return math.nan, math.nan, _NO_DATA
-                continue
-            own = flags[y, x]
-            value = signal[y, x]
-            if not math.isfinite(value):
-                if middle and abs(weight) > _HEARD:
-                    bad = True
-                    flag |= own | _NO_DATA
-                continue
-            usable = _usable(own)
-            every += weight * value
-            every_weight += weight
-            every_spread += weight * weight * variance[y, x]
-            if usable:
-                total += weight * value
-                total_weight += weight
-                spread += weight * weight * variance[y, x]
-                if middle and abs(weight) > _HEARD:
-                    flag |= own
-            elif abs(weight) > _HEARD and (middle or (own & _SATURATED) != 0):
-                bad = True
-                flag |= own & ~_REPAIRED
-    if bad:
-        if every_weight > 0.3:
-            return every / every_weight, every_spread / (every_weight * every_weight), flag & ~_REPAIRED
-        return math.nan, math.nan, flag | _NO_DATA
-    if total_weight > 0.3:
-        return total / total_weight, spread / (total_weight * total_weight), flag
-    return math.nan, math.nan, _NO_DATA
-
-
 @kernel(fastmath={"contract", "nsz"}, apart=True)
-def _weights_of(fraction, n, coefficients, weight):
-    """Weights (sample, place) of the six samples about *n* places, polynomials of the fraction of a pixel.
+def _weights_of(part, step, n, coefficients, weight):
+    """Weights (sample, place) of the six samples about *n* places that lie at *part*, *part* + *step* … of a pixel.
 
-    Those of a sample and of its mirror image share their even powers, and have the odd ones with opposite signs.
+    They are polynomials of this fraction; those of a sample and of its mirror image share their even powers, and have the
+    odd ones with opposite signs.
     """
+    begin, by = np.float32(part - 0.5), np.float32(step)
     for k in range(3):
         c = coefficients[k]
         e0, e2, e4, e6, e8, o1, o3, o5, o7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
         row, mirrored = weight[k], weight[5 - k]
         for q in range(n):
-            u = fraction[q] - np.float32(0.5)
+            u = begin + by * np.float32(q)
             v = u * u
             even = e0 + v * (e2 + v * (e4 + v * (e6 + v * e8)))
             odd = u * (o1 + v * (o3 + v * (o5 + v * o7)))
@@ -146,38 +139,44 @@ def _weights_of(fraction, n, coefficients, weight):
             mirrored[q] = even - odd
 
 
+@kernel(inline="always")
+def _along(a, b, c, d, e, f, row, q):
+    """Six samples of a row, from column *q* on, times their weights."""
+    return a * row[q] + b * row[q + 1] + c * row[q + 2] + d * row[q + 3] + e * row[q + 4] + f * row[q + 5]
+
+
 @kernel(fastmath={"contract", "nsz"}, apart=True)
 def _run(signal, variance, top, left, n, wy, wx, value, spread):
-    """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) …"""
-    w0, w1, w2, w3, w4, w5 = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
+    """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) …
+
+    All six rows are added at once, so that the weights along a row are read once and nothing is put down in between.
+    """
+    end = left + n + 2 * REACH - 1
+    xa, xb, xc, xd, xe, xf = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
+    ya, yb, yc, yd, ye, yf = wy[0], wy[1], wy[2], wy[3], wy[4], wy[5]
+    s, t, u = signal[top, left:end], signal[top + 1, left:end], signal[top + 2, left:end]
+    v, w, x = signal[top + 3, left:end], signal[top + 4, left:end], signal[top + 5, left:end]
     for q in range(n):
-        value[q] = np.float32(0.0)
-        spread[q] = np.float32(0.0)
-    for k in range(6):
-        s = signal[top + k, left : left + n + 5]
-        v = variance[top + k, left : left + n + 5]
-        w = wy[k]
-        for q in range(n):
-            value[q] += w[q] * (
-                w0[q] * s[q]
-                + w1[q] * s[q + 1]
-                + w2[q] * s[q + 2]
-                + w3[q] * s[q + 3]
-                + w4[q] * s[q + 4]
-                + w5[q] * s[q + 5]
-            )
-            spread[q] += (
-                w[q]
-                * w[q]
-                * (
-                    w0[q] * w0[q] * v[q]
-                    + w1[q] * w1[q] * v[q + 1]
-                    + w2[q] * w2[q] * v[q + 2]
-                    + w3[q] * w3[q] * v[q + 3]
-                    + w4[q] * w4[q] * v[q + 4]
-                    + w5[q] * w5[q] * v[q + 5]
-                )
-            )
+        a, b, c, d, e, f = xa[q], xb[q], xc[q], xd[q], xe[q], xf[q]
+        upper = ya[q] * _along(a, b, c, d, e, f, s, q) + yb[q] * _along(a, b, c, d, e, f, t, q)
+        upper += yc[q] * _along(a, b, c, d, e, f, u, q)
+        lower = yd[q] * _along(a, b, c, d, e, f, v, q) + ye[q] * _along(a, b, c, d, e, f, w, q)
+        lower += yf[q] * _along(a, b, c, d, e, f, x, q)
+        value[q] = upper + lower
+    s, t, u = variance[top, left:end], variance[top + 1, left:end], variance[top + 2, left:end]
+    v, w, x = variance[top + 3, left:end], variance[top + 4, left:end], variance[top + 5, left:end]
+    for q in range(n):
+        a, b, c, d, e, f = xa[q], xb[q], xc[q], xd[q], xe[q], xf[q]
+        a, b, c, d, e, f = a * a, b * b, c * c, d * d, e * e, f * f
+        upper = ya[q] * ya[q] * _along(a, b, c, d, e, f, s, q) + yb[q] * yb[q] * _along(
+            a, b, c, d, e, f, t, q
+        )
+        upper += yc[q] * yc[q] * _along(a, b, c, d, e, f, u, q)
+        lower = yd[q] * yd[q] * _along(a, b, c, d, e, f, v, q) + ye[q] * ye[q] * _along(
+            a, b, c, d, e, f, w, q
+        )
+        lower += yf[q] * yf[q] * _along(a, b, c, d, e, f, x, q)
+        spread[q] = upper + lower
 
 
 @kernel
@@ -186,18 +185,6 @@ def _none(marks):
     for q in range(marks.size):
         found |= marks[q]
     return found == 0
-
-
-@kernel(apart=True)
-def _fractions(part, step, n, out):
-    for q in range(n):
-        out[q] = part + step * q
-
-
-@kernel(apart=True)
-def _put(values, n, factor, term, out):
-    for q in range(n):
-        out[q] = factor * values[q] + term
 
 
 @kernel
@@ -211,78 +198,126 @@ def _run_length(part, step, most):
 
 
 @kernel
-def resample_plane(
-    signal, variance, flags, dirty, coefficients, affine, first, factor, term,
-    out, out_variance, out_flags, y0, x0, py, px, rows, columns,
+def _places_alike(ix, n, width):
+    """How many of *n* places from column *ix* on are alike in that their samples lie within the frame, or that some do not."""
+    if ix < REACH - 1:
+        return min(n, REACH - 1 - ix)
+    return min(n, width - REACH - ix) if ix + REACH < width else n
+
+
+@kernel
+def _resample_tile(
+    signal, variance, flags, dy, affine, coefficients, first, rows, begin, end, factor, term,
+    out, out_variance, out_flags, planes, spreads, dirty,
 ):  # fmt: skip
-    """Fill one site of the output mosaic: rows y0, y0 + py, … of *out*, columns x0, x0 + px, …
+    """`resample_mosaic` for the output rows dy, dy + py, … and the columns *begin* to *end* of their planes."""
+    py, px = affine.shape[:2]
+    height, widest = len(range(dy, signal.shape[0], py)), len(range(0, signal.shape[1], px))
+    top, bottom, left, right = _box(affine[dy], first, rows, begin, end, height, widest)
+    samples = bottom - top, right - left
+    _split(signal, dy + top * py, left * px, py, *samples, planes)
+    _split(variance, dy + top * py, left * px, py, *samples, spreads)
+    marked = _mark(signal, flags, dy + top * py, left * px, py, px, *samples, dirty)
+    wy, wx = np.empty((6, _RUN), np.float32), np.empty((6, _RUN), np.float32)
+    value, spread = np.empty((px, TILE + VECTOR), np.float32), np.empty((px, TILE + VECTOR), np.float32)
+    factor2, nothing = factor * factor, np.zeros(2, np.float32)
+    first_x, last_x = begin * px, min(out.shape[1], end * px)
+    for i in range(rows):
+        to_y = dy + i * py
+        out_flags[to_y, first_x:last_x] = 0
+        for dx in range(px):
+            a = affine[dy, dx]
+            base_y, base_x = a[0, 0] * (first + i) + a[0, 2], a[1, 0] * (first + i) + a[1, 2]
+            step_y, step_x = a[0, 1], a[1, 1] - 1.0
+            width = len(range(dx, signal.shape[1], px))
+            last = min(end, len(range(dx, out.shape[1], px)))
+            j = begin
+            while j < last:
+                y, x = base_y + a[0, 1] * j, base_x + a[1, 1] * j
+                floor_y, floor_x = math.floor(y), math.floor(x)
+                part_y, part_x = y - floor_y, x - floor_x
+                iy, ix = int(floor_y), int(floor_x)
+                n = _run_length(part_y, step_y, min(_RUN, last - j))
+                n = _places_alike(ix, _run_length(part_x, step_x, n), width)
+                # whole vectors: what lies beyond the run is worked out and not used
+                full = (n + VECTOR - 1) // VECTOR * VECTOR
+                _weights_of(part_y, step_y, full, coefficients, wy)
+                _weights_of(part_x, step_x, full, coefficients, wx)
+                inside = iy >= 2 and ix >= 2 and iy + REACH < height and ix + n + 2 < width
+                at = j - begin
+                if inside:
+                    _run(
+                        planes[dx], spreads[dx], iy - 2 - top, ix - 2 - left, full, wy, wx, value[dx, at:], spread[dx, at:]
+                    )  # fmt: skip
+                if not inside or (marked and not _none(dirty[dx, iy - top, ix - left : ix - left + n])):
+                    for q in range(n):
+                        mark = dirty[dx, iy - top, ix - left + q] if inside else _UNUSABLE
+                        to_x = dx + (j + q) * px
+                        if mark == 0:
+                            continue
+                        if mark == _TOLD:
+                            out_flags[to_y, to_x] = flags_of_middle(
+                                flags[dy::py, dx::px], iy, ix + q, wy[:, q], wx[:, q], REACH
+                            )
+                            continue
+                        best, best_spread, flag = math.nan, math.nan, NOTHING
+                        if -1 <= iy < height and -1 <= ix + q < width:
+                            best, best_spread, flag = careful(
+                                signal[dy::py, dx::px], variance[dy::py, dx::px], flags[dy::py, dx::px],
+                                iy, ix + q, wy[:, q], wx[:, q], REACH,
+                            )  # fmt: skip
+                        value[dx, at + q], spread[dx, at + q] = best, best_spread
+                        out_flags[to_y, to_x] = flag
+                j += n
+        _put_row(value, factor[dy], term[dy], out[to_y, first_x:last_x])
+        _put_row(spread, factor2[dy], nothing, out_variance[to_y, first_x:last_x])
+
+
+@kernel
+def _put_row(values, factor, term, row):
+    """A row of the mosaic from the rows of its planes, each times its factor and with its term."""
+    if values.shape[0] == 2:
+        n = row.size // 2
+        _put_together(values[0], values[1], n, factor, term, row)
+        if row.size % 2 == 1:
+            row[2 * n] = factor[0] * values[0, n] + term[0]
+    else:
+        _put(values[0], row.size, factor[0], term[0], row)
+
+
+@kernel
+def resample_mosaic(
+    signal, variance, flags, affine, coefficients, first, factor, term,
+    out, out_variance, out_flags, planes, spreads, dirty,
+):  # fmt: skip
+    """Fill rows of the output mosaic, a tile of columns after the other.
 
     Places that follow each other along a row mostly lie between samples that do so too: such runs are worked on at
     once, and the few places with samples that are missing or not to be used once more, one by one.
 
     Parameters
     ----------
-    signal, variance, flags, dirty : arrays of shape (row, column)
-        A plane from `split_plane`, for a reach of 3.
+    signal, variance, flags : arrays of shape (row, column)
+        Rows of a mosaic, from a whole cell on.
+    affine : float64 array of shape (py, px, 2, 3)
+        Place in its plane (row, column) of output row i and column j of each site: ``affine @ (i, j, 1)``. There are one
+        or two sites in either direction.
     coefficients : float32 array of shape (3, 9)
         Weights of the first three samples as polynomials of a fraction of a pixel less ½: even powers, then odd ones.
-    affine : float64 array of shape (2, 3)
-        Place in the plane (row, column) of output row i and column j: ``affine @ (i, j, 1)``.
     first : int
-        Number of the first output row of this band.
-    factor, term : float
+        Number of the planes' first output row.
+    factor, term : float32 arrays of shape (py, px)
         Every value becomes ``factor * value + term``.
-    rows, columns : int
-        Size of the output plane in this band.
+    out, out_variance, out_flags : arrays of shape (row, column)
+        Rows of the output mosaic, from a whole cell on.
+    planes, spreads, dirty : arrays of shape (px, row, column)
+        To work in, with room for the samples of a tile's places, see `room`.
     """
-    height, width = signal.shape
-    factor2, nothing = factor * factor, np.float32(0.0)
-    fy, fx = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
-    wy, wx = np.empty((6, _RUN), np.float32), np.empty((6, _RUN), np.float32)
-    value, spread = np.empty(_RUN, np.float32), np.empty(_RUN, np.float32)
-    for i in range(rows):
-        base_y = affine[0, 0] * (first + i) + affine[0, 2]
-        base_x = affine[1, 0] * (first + i) + affine[1, 2]
-        j = 0
-        while j < columns:
-            y, x = base_y + affine[0, 1] * j, base_x + affine[1, 1] * j
-            floor_y, floor_x = math.floor(y), math.floor(x)
-            part_y, part_x, step_x = y - floor_y, x - floor_x, affine[1, 1] - 1.0
-            n = _run_length(part_y, affine[0, 1], min(_RUN, columns - j))
-            n = _run_length(part_x, step_x, n)
-            iy, ix = int(floor_y), int(floor_x)
-            # whole vectors: what lies beyond the run is worked out and not used
-            full = (n + _VECTOR - 1) // _VECTOR * _VECTOR
-            full = full if ix + full + 2 < width else n
-            _fractions(part_y, affine[0, 1], full, fy)
-            _fractions(part_x, step_x, full, fx)
-            _weights_of(fy, full, coefficients, wy)
-            _weights_of(fx, full, coefficients, wx)
-            to_y, to_x = y0 + i * py, x0 + j * px
-            inside = iy >= 2 and ix >= 2 and iy + 3 < height and ix + n + 2 < width
-            clean = inside
-            if inside:
-                _run(signal, variance, iy - 2, ix - 2, full, wy, wx, value, spread)
-                clean = _none(dirty[iy, ix : ix + n])
-            end = to_x + (n - 1) * px + 1
-            _put(value, n, factor, term, out[to_y, to_x:end:px])
-            _put(spread, n, factor2, nothing, out_variance[to_y, to_x:end:px])
-            out_flags[to_y, to_x:end:px] = 0
-            if not clean:
-                for q in range(n):
-                    mark = dirty[iy, ix + q] if inside else _UNUSABLE
-                    if mark == 0:
-                        continue
-                    if mark == _TOLD:
-                        flag = _flags_of_middle(flags, iy, ix + q, wy[:, q], wx[:, q], 3)
-                        out_flags[to_y, to_x + q * px] = flag
-                        continue
-                    careful, careful_spread, flag = math.nan, math.nan, _NO_DATA
-                    if -1 <= iy < height and -1 <= ix + q < width:
-                        careful, careful_spread, flag = _careful(
-                            signal, variance, flags, iy, ix + q, wy[:, q], wx[:, q], 3
-                        )
-                    out[to_y, to_x + q * px] = factor * np.float32(careful) + term
-                    out_variance[to_y, to_x + q * px] = factor2 * np.float32(careful_spread)
-                    out_flags[to_y, to_x + q * px] = flag
-            j += n
+    py, px = affine.shape[:2]
+    columns = len(range(0, out.shape[1], px))
+    for begin in range(0, columns, TILE):
+        for dy in range(min(py, out.shape[0])):
+            _resample_tile(
+                signal, variance, flags, dy, affine, coefficients, first, len(range(dy, out.shape[0], py)),
+                begin, min(begin + TILE, columns), factor, term, out, out_variance, out_flags, planes, spreads, dirty,
+            )  # fmt: skip
