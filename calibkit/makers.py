@@ -38,7 +38,10 @@ class FrameMaker(Protocol):
 
 
 class RowMaker(Protocol):
-    """Makes rows of a stack that is not in files as it is: aligned lights, flats without their dark."""
+    """Makes rows of a stack that is not in files as it is: aligned lights, flats without their dark.
+
+    One whose rows cost the same anywhere says so by an attribute ``quick``, and is asked for few at a time.
+    """
 
     def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
         """Fill signal, variance and flags (frame, row, x); returns whether any flag is set."""

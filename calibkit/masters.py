@@ -13,12 +13,8 @@ from calibkit import meta
 from calibkit.calibration import checks
 from calibkit.calibration.dark import dark_scales, fingerprint, same_bias
 from calibkit.calibration.engine import TEMPERATURE_TOLERANCE, input_files
-from calibkit.calibration.flat import (
-    divide_by_level,
-    prepare_normalisation,
-    subtracted_stack,
-    warn_of_exposure,
-)
+from calibkit.calibration.flat import prepare_normalisation, subtracted_stack, warn_of_exposure
+from calibkit.calibration.flat_level import add_variance, divide_by_level
 from calibkit.calibration.levels import per_channel
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
@@ -263,8 +259,8 @@ def master_flat(
         "bias_subtracted": done or bias is not None or dark is not None,
         "dark_subtracted": bool(frames.attrs.get("dark_subtracted", False)) or dark is not None,
     }
-    result, noise = divide_by_level(result)
-    warn_of_exposure(result, noise, frames)
+    result, found = divide_by_level(result)
+    warn_of_exposure(result, found, frames)
     return result
 
 
@@ -434,7 +430,7 @@ def _subtract_from_combined(
         if part is not None:
             signal = signal - np.float32(factor) * np.asarray(part["signal"].data)
     variance = (
-        np.array(result["variance"].data)
+        np.array(result["variance"].data, np.float32)
         if "variance" in result
         else np.full(signal.shape, np.nan, np.float32)
     )
@@ -449,9 +445,8 @@ def _subtract_from_combined(
 def _add_master_noise(
     result: xr.Dataset, bias: xr.Dataset | None, dark: xr.Dataset | None, scale: float, *, common: bool
 ) -> xr.Dataset:
-    """*result* with the variance that the masters bring, which is the same in every frame, and their flags."""
-    variance, flags = np.asarray(result["variance"].data), np.asarray(result["flags"].data)
+    """*result* with the variance that the masters bring, which is the same in every frame, added in its own memory."""
     for part, factor in ((bias, 1.0 - 2.0 * scale if common else 1.0), (dark, scale**2)):
         if part is not None and "variance" in part:
-            variance = variance + np.float32(factor) * np.asarray(part["variance"].data)
-    return result.assign(variance=(("y", "x"), variance), flags=(("y", "x"), flags))
+            add_variance(result["variance"].data, part["variance"].data, factor)
+    return result

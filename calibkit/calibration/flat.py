@@ -7,25 +7,24 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
 from calibkit import flags as fl
-from calibkit import meta
 from calibkit.calibration.bands import reader_of
-from calibkit.calibration.levels import channel_values, clipped_mean, median_of_some, sites_of
+from calibkit.calibration.flat_level import EMPTY, FlatChannel, refuse_saturated, rows_of_array
+from calibkit.calibration.levels import channel_values, sites_of
 from calibkit.cfa import channel_index
 from calibkit.combining.reading import read_rows
-from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.errors import CalibkitWarning
 from calibkit.io.result_file import rows_of
 from calibkit.io.source import StackSource
 from calibkit.makers import tell_maker
-from calibkit.threads import in_threads
 
-#: A channel this much of which is saturated is worth a word; one half of which is, is of no use.
-_SATURATED_SHARE, _SATURATED_ALL = 0.001, 0.5
+#: A channel this much of which is saturated is worth a word.
+_SATURATED_SHARE = 0.001
 #: A channel whose level, over saturation, is above this is near the end of the linear range.
 _NEAR_SATURATION = 0.9
 #: Noise of the master per pixel, relative, that is worth a word (ten flats of 10 000 electrons: 0.3 %).
@@ -34,10 +33,6 @@ _WEAK = 0.01
 _DARK = 0.5
 #: Pixels that tell whether a channel is.
 _SAMPLE = 500_000
-#: A channel in which one pixel's noise is larger than its level shows no response.
-_EMPTY = 1.0
-#: Rows that are divided by a thread at a time.
-_ROWS = 256
 
 
 def subtracted_stack(
@@ -68,7 +63,7 @@ def subtracted_stack(
         attrs=frames.attrs | {"saturation": math.nan},
     )
     if lazy and (source := reader_of(frames)) is not None:
-        readers = [rows_of(master) or partial(_rows, master) for master, _ in offsets]
+        readers = [rows_of(master) or partial(rows_of_array, master) for master, _ in offsets]
         maker = _Lit(source, list(zip(readers, (factor for _, factor in offsets), strict=True)), saturation)
         tell_maker(stack, maker)
         stack.encoding["maker"] = maker  # what it is known by lives no longer than the stack
@@ -82,6 +77,7 @@ class _Lit:
     source: StackSource
     offsets: list[tuple[Callable[[int, int], np.ndarray], np.ndarray]]
     saturation: float
+    quick: ClassVar[bool] = True  # rows anywhere cost the same
 
     def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, ...]) -> bool:
         signal, _, flags = out
@@ -92,8 +88,8 @@ class _Lit:
             read_rows(self.source, i, y0, y1, raw)
             factors = (factor[i] for _, factor in self.offsets)
             _lit(raw, *zip(under, factors, strict=True), out=signal[i])
-            full = raw >= self.saturation
-            if full.any():
+            full = _full(raw, self.saturation)
+            if full is not None:
                 if not some:
                     flags[:] = 0
                     some = True
@@ -105,12 +101,9 @@ class _Lit:
         for y0, y1 in places:
             raw = self.source.read(frame, y0, y1)
             rows = _lit(raw, *((read(y0, y1), factor[frame]) for read, factor in self.offsets))
-            found.append(np.where(raw >= self.saturation, np.float32(np.nan), rows))
+            full = _full(raw, self.saturation)
+            found.append(rows if full is None else np.where(full, np.float32(np.nan), rows))
         return found
-
-
-def _rows(master: Any, y0: int, y1: int) -> np.ndarray:
-    return np.asarray(master[y0:y1])
 
 
 def _lit_lazily(data: Any, offsets: list[tuple[Any, np.ndarray]], saturation: float) -> tuple[Any, Any]:
@@ -141,16 +134,29 @@ def _lit(
 ) -> np.ndarray:
     """*frame* less each master times its factor, float32; in *out* where it is given."""
     signal = np.empty(frame.shape, np.float32) if out is None else out
-    signal[...] = frame
+    values = frame
     for master, factor in offsets:
-        signal -= master if factor == 1 else factor * master
+        offset = master if factor == 1 else factor * master
+        values = np.subtract(values, offset, out=signal, dtype=np.float32, casting="unsafe")
+    if values is frame:
+        signal[...] = frame
     return signal
 
 
-def _saturated(data: np.ndarray, saturation: float) -> np.ndarray:
-    """Flags: few frames have any, and then nothing but zeros is made."""
+def _full(data: np.ndarray, saturation: float) -> np.ndarray | None:
+    """Which samples are saturated; None where none is, as in most frames."""
+    if data.dtype.kind in "iu":  # whole numbers are compared many at a time
+        if not saturation <= np.iinfo(data.dtype).max:
+            return None
+        saturation = data.dtype.type(max(math.ceil(saturation), np.iinfo(data.dtype).min))
     full = data >= saturation
-    return full * np.uint16(fl.SATURATED) if full.any() else np.zeros(data.shape, fl.FLAG_DTYPE)
+    return full if full.any() else None
+
+
+def _saturated(data: np.ndarray, saturation: float) -> np.ndarray:
+    """Flags of the samples."""
+    full = _full(data, saturation)
+    return np.zeros(data.shape, fl.FLAG_DTYPE) if full is None else full * np.uint16(fl.SATURATED)
 
 
 def prepare_normalisation(stack: xr.Dataset) -> tuple[xr.Dataset, str]:
@@ -170,7 +176,8 @@ def prepare_normalisation(stack: xr.Dataset) -> tuple[xr.Dataset, str]:
     signal, flags = np.asarray(first["signal"].data), np.asarray(first["flags"].data)
     significance = np.full(len(channels), np.nan)
     for number, name in enumerate(channels):
-        _refuse_saturated(flags, cell, number, name)
+        full = np.concatenate([(flags[s] & fl.SATURATED).ravel() != 0 for s in sites_of(cell, number)])
+        refuse_saturated(float(full.mean()), name)
         values = channel_values(signal, flags, cell, number)
         if values.size:
             spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
@@ -200,107 +207,28 @@ def _sample_rows(stack: xr.Dataset, period: int) -> slice:
     return slice(start, start + rows)
 
 
-def _refuse_saturated(flags: np.ndarray, cell: np.ndarray, number: int, name: str) -> None:
-    full = np.concatenate([(flags[s] & fl.SATURATED).ravel() != 0 for s in sites_of(cell, number)])
-    if full.mean() >= _SATURATED_ALL:
-        msg = (
-            f"flat: {100 * full.mean():.0f} % of the pixels of channel {name} are saturated, so that it says "
-            "nothing of their response; take flats of a shorter exposure or a weaker lamp"
-        )
-        raise MismatchError(msg)
-
-
-def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, float]]:
-    """*flat* divided, in its own memory, by the mean of the good pixels of each channel; and its relative noise per pixel.
-
-    Raises
-    ------
-    MismatchError
-        A channel is saturated as a whole, or no channel shows any light.
-    """
-    cell, channels = channel_index(flat)
-    signal, variance, flags = (
-        np.require(flat[name].data, dtype, "W")
-        for name, dtype in (("signal", np.float32), ("variance", np.float32), ("flags", fl.FLAG_DTYPE))
-    )
-
-    def measure(number: int) -> tuple[float, float]:
-        """Level and relative noise of a channel."""
-        _refuse_saturated(flags, cell, number, channels[number])
-        good = channel_values(signal, flags, cell, number)
-        level = clipped_mean(good) if good.size else math.nan
-        spread = channel_values(variance, flags, cell, number)
-        sigma = math.sqrt(median_of_some(spread)) if spread.size else math.nan
-        return level, sigma / level if level > 0 else math.inf
-
-    measured = dict(zip(channels, in_threads(measure, range(len(channels))), strict=True))
-    levels = {name: level for name, (level, _) in measured.items()}
-    noise = {name: sigma for name, (_, sigma) in measured.items()}
-    empty = [name for name in channels if not levels[name] > 0 or noise[name] > _EMPTY]
-    if len(empty) == len(channels):
-        found = ", ".join(f"{name} {levels[name]:.3g} ADU" for name in channels)
-        msg = (
-            f"flat: no light above its noise in any channel ({found} above the offset); check that these are flats and "
-            "that the bias or dark belongs to them"
-        )
-        raise MismatchError(msg)
-    if empty:
-        found = ", ".join(f"{name} ({levels[name]:.3g} ADU above the offset)" for name in empty)
-        msg = (
-            f"flat: no light in channel {found}, which is flagged bad_flat as a whole; with a narrowband filter that "
-            "is to be expected, and these channels of the lights hold nothing either"
-        )
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
-    divisor = np.array([math.nan if name in empty else levels[name] for name in channels])
-    columns = cell[:, np.arange(signal.shape[1]) % cell.shape[1]]
-    by, squared = divisor[columns].astype(np.float32), (divisor**2)[columns].astype(np.float32)
-
-    def divide(start: int) -> None:
-        """A band, along its rows, as it lies in memory; a channel without light becomes NaN, which is no good pixel."""
-        for y in range(start, min(start + _ROWS, len(signal))):
-            signal[y] /= by[y % len(cell)]
-            variance[y] /= squared[y % len(cell)]
-            unusable = ~(signal[y] > 0) | ((flags[y] & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
-            flags[y] |= np.where(unusable, fl.BAD_FLAT, 0).astype(flags.dtype)
-
-    in_threads(divide, range(0, len(signal), _ROWS))
-    dims = ("y", "x")
-    result = flat.assign(signal=(dims, signal), variance=(dims, variance), flags=(dims, flags))
-    result = meta.add_step(result, "divide by level", level=dict(levels), unit="adu", inputs=[])
-    result.attrs |= {"units": "1", "channel_level": levels}
-    result.attrs |= {"pedestal": 0.0, "saturation": math.nan}
-    result.attrs.pop("black", None)
-    result["signal"].attrs["units"] = "1"
-    result["variance"].attrs["units"] = "1"
-    return result, noise
-
-
-def warn_of_exposure(flat: xr.Dataset, noise: dict[str, float], frames: xr.DataArray) -> None:
+def warn_of_exposure(flat: xr.Dataset, found: dict[str, FlatChannel], frames: xr.DataArray) -> None:
     """Say which channels are saturated in part, near saturation, or too weakly exposed, with numbers."""
-    cell, channels = channel_index(flat)
-    flags = np.asarray(flat["flags"].data)
     saturation = float(frames.attrs.get("saturation", math.nan))
-    levels = flat.attrs["channel_level"]
-    for number, name in enumerate(channels):
-        share = np.mean([np.mean((flags[s] & fl.SATURATED) != 0) for s in sites_of(cell, number)])
-        if share > _SATURATED_SHARE:
+    for name, channel in found.items():
+        if channel.saturated > _SATURATED_SHARE:
             msg = (
-                f"flat: {100 * share:.2g} % of the pixels of channel {name} are saturated and flagged bad_flat; "
+                f"flat: {100 * channel.saturated:.2g} % of the pixels of channel {name} are saturated and flagged bad_flat; "
                 "take flats of a shorter exposure"
             )
             warnings.warn(msg, CalibkitWarning, stacklevel=3)
-        elif levels[name] > _NEAR_SATURATION * saturation:
+        elif channel.level > _NEAR_SATURATION * saturation:
             msg = (
-                f"flat: channel {name} lies at {levels[name]:.0f} ADU above the offset, {100 * levels[name] / saturation:.0f} % "
+                f"flat: channel {name} lies at {channel.level:.0f} ADU above the offset, {100 * channel.level / saturation:.0f} % "
                 "of saturation, where few sensors are linear; take flats of about half of it"
             )
             warnings.warn(msg, CalibkitWarning, stacklevel=3)
-        if _WEAK < noise[name] <= _EMPTY:
+        if _WEAK < channel.noise <= EMPTY:
             count = int(flat.attrs.get("n_frames", 1))
-            needed = math.ceil(count * (noise[name] / _WEAK) ** 2)
+            needed = math.ceil(count * (channel.noise / _WEAK) ** 2)
             msg = (
-                f"flat: channel {name} is weakly exposed ({levels[name]:.4g} ADU above the offset): it adds "
-                f"{100 * noise[name]:.2g} % of noise to every pixel. Expose longer, or take about {needed} such flats "
+                f"flat: channel {name} is weakly exposed ({channel.level:.4g} ADU above the offset): it adds "
+                f"{100 * channel.noise:.2g} % of noise to every pixel. Expose longer, or take about {needed} such flats "
                 f"instead of {count} for 1 %"
             )
             warnings.warn(msg, CalibkitWarning, stacklevel=3)

@@ -14,9 +14,9 @@ from calibkit.flags import usable
 #: Pixels that a level is taken from where a sample is enough.
 _SAMPLE = 2_000_000
 #: Values that a median is taken of where it need not be exact.
-_MEDIAN = 1_000_000
+MEDIAN_SAMPLE = 1_000_000
 #: Values further from the median than this many robust sigma do not enter a mean.
-_CLIP = 5.0
+CLIP = 5.0
 
 
 def sites_of(cell: np.ndarray, channel: int) -> list[tuple[slice, slice]]:
@@ -75,14 +75,14 @@ def clipped_mean(values: np.ndarray) -> float:
     """Mean of the values within 5 robust sigma (1.4826 × the median deviation) of their median."""
     middle = median_of_some(values)
     apart = np.abs(values - middle)
-    width = _CLIP * 1.4826 * median_of_some(apart)
+    width = CLIP * 1.4826 * median_of_some(apart)
     kept = values[apart <= width] if width > 0 else values
     return float(kept.mean(dtype=np.float64))
 
 
 def median_of_some(values: np.ndarray) -> float:
     """Median of values spread over all of them, a million or so: good to a thousandth of their scatter."""
-    return float(np.median(values[:: max(1, values.size // _MEDIAN)]))
+    return float(np.median(values[:: max(1, values.size // MEDIAN_SAMPLE)]))
 
 
 def _rows(height: int, width: int, period: int) -> slice | np.ndarray:

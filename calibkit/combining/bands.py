@@ -193,8 +193,9 @@ class BandCombiner:
         if plan.scale is None:
             missing = samples.load(values, offset, size, work.x, frames[:, 2])
         else:
+            rows = (self.width, plan.cell.shape[1])
             missing = samples.load_scaled(
-                values, offset, size, plan.scale, plan.zero, channel, work.x, frames[:, 2]
+                values, offset, size, *rows, plan.scale, plan.zero, channel, work.x, frames[:, 2]
             )
         if flags is not None:
             missing += samples.drop_flagged(

@@ -103,10 +103,10 @@ class StackReader:
         """Rows (start, stop) of the bands for *workers* at a time, whole periods of the colour pattern each."""
         n, height, width = self.shape
         sample = self.dtype.itemsize + (2 if self.has_flags else 0) + (4 if self.has_variance else 0)
-        share = BAND_BYTES / DIRECT_BYTES if self._quick else workers
+        share = BAND_BYTES / DIRECT_BYTES if self._quick and self._maker is None else workers
         rows = band_rows(height, width, bytes_per_pixel=sample * n * share, multiple=period)
         data = self._arrays["values"]
-        if self._source is None and not isinstance(data, np.ndarray):
+        if self._source is None and not self._quick:
             # cutting a dask chunk in two computes it twice
             edges = np.concatenate([[0], np.cumsum(data.chunks[1])])
             starts = [0]
@@ -128,6 +128,8 @@ class StackReader:
     @cached_property
     def _quick(self) -> bool:
         """Whether rows anywhere cost the same, so that small bands lose nothing."""
+        if self._maker is not None:
+            return getattr(self._maker, "quick", False)
         if self._source is None:
             return isinstance(self._arrays["values"], np.ndarray)
         return all(getattr(s, "random_access", hasattr(s, "open_spool")) for s in self._source.sources)

@@ -56,25 +56,43 @@ def load(values, offset, size, x, missing):
     return total
 
 
+@kernel(apart=True)
+def scale_row(source, factor, term, target):
+    """Put ``source * factor + term`` into *target*, and what is not finite as missing; returns how many these are."""
+    nothing = target.dtype.type(np.inf)
+    bad = np.uint32(0)
+    for i in range(target.size):
+        value = target.dtype.type(source[i] * factor[i] + term[i])
+        good = np.abs(value) < nothing
+        target[i] = value if good else nothing
+        bad += np.uint32(0) if good else np.uint32(1)
+    return bad
+
+
 @kernel
-def load_scaled(values, offset, size, scale, zero, channel, x, missing):
-    """`load` of ``values * scale[frame, channel] + zero[frame, channel]``; *channel* is that of each pixel."""
-    nothing = x.dtype.type(np.inf)
+def load_scaled(values, offset, size, width, period, scale, zero, channel, x, missing):
+    """`load` of ``values * scale[frame, channel] + zero[frame, channel]``; *channel* is that of each pixel.
+
+    The channels repeat after *period* pixels of a row, each of *width*, the first of which begins *values*.
+    """
+    factor = np.empty(max(period, 1024 // period * period))
+    term = np.empty(factor.size)
     total = 0
-    for f in range(values.shape[0]):
-        source = values[f, offset : offset + size]
-        label = channel[offset : offset + size]
-        target = x[f]
-        factor = scale[f]
-        term = zero[f]
-        bad = 0
-        for i in range(size):
-            value = x.dtype.type(source[i] * factor[label[i]] + term[label[i]])
-            good = np.abs(value) < nothing
-            target[i] = value if good else nothing
-            bad += not good
-        missing[f] += bad
-        total += bad
+    start = offset
+    while start < offset + size:
+        end = min(offset + size, (start // width + 1) * width)
+        label = channel[start : min(end, start + factor.size)]
+        for f in range(values.shape[0]):
+            for i in range(label.size):
+                factor[i] = scale[f, label[i]]
+                term[i] = zero[f, label[i]]
+            bad = 0
+            for first in range(start, end, factor.size):
+                last = min(end, first + factor.size)
+                bad += scale_row(values[f, first:last], factor, term, x[f, first - offset : last - offset])
+            missing[f] += bad
+            total += bad
+        start = end
     return total
 
 

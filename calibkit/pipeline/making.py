@@ -216,14 +216,13 @@ class MasterMaker:
             return self._make(replace(spec, group=good), row)
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True, flush=not self._store.defers)
+        describe(row, data)
         del data
         release_memory()
-        written = open_result(path)
-        describe(row, written)
         for frame, digest in zip(frames.frames, digests, strict=True):
             refuse_change(frame.path, digest)
         row.status = MADE
-        return Made(spec, written, key, path)
+        return Made(spec, open_result(path), key, path)
 
     def _combined(self, spec: MasterSpec, group: Group) -> xr.Dataset:
         from calibkit import masters

@@ -499,3 +499,28 @@ def test_every_method_states_its_source_and_the_docstring_names_it() -> None:
     for name, rejection in REJECTIONS.items():
         assert name == "none" or rejection.source
         assert f"``{name}``" in combine.__doc__
+
+
+@pytest.mark.parametrize(("period", "width"), [(1, 37), (2, 2101), (6, 2101), (6, 37)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_are_scaled_by_the_numbers_of_their_channel(period: int, width: int, dtype: type) -> None:
+    """Wherever a chunk begins and ends."""
+    from calibkit.kernels.samples import load_scaled
+
+    rng = np.random.default_rng(5)
+    rows, n = 6, 3
+    values = rng.normal(1000, 50, (n, rows * width)).astype("f4")
+    values[1, 40], values[2, 3] = np.nan, np.inf
+    cell = rng.integers(0, 4, (2, period)).astype(np.uint8)
+    channel = cell[np.arange(rows)[:, None] % 2, np.arange(width) % period].reshape(-1)
+    scale, zero = rng.uniform(0.5, 2, (n, 4)), rng.normal(0, 30, (n, 4))
+    whole = (values * scale[:, channel] + zero[:, channel]).astype(dtype)
+    whole[~np.isfinite(whole)] = np.inf
+    for offset, size in [(0, 30), (5, rows * width - 5), (width + 3, 2 * width + 1), (17, 20)]:
+        x, missing = np.zeros((n, rows * width), dtype), np.zeros(n, np.int64)
+        lost = load_scaled(values, offset, size, width, period, scale, zero, channel, x, missing)
+        expected = whole[:, offset : offset + size]
+        np.testing.assert_array_equal(x[:, :size], expected)
+        np.testing.assert_array_equal(missing, np.isinf(expected).sum(axis=1))
+        assert lost == missing.sum()
+        assert not x[:, size:].any()

@@ -20,6 +20,8 @@ from calibkit import (
     master_flat,
 )
 from calibkit import flags as fl
+from calibkit.calibration import flat_level, levels
+from calibkit.cfa import channel_index
 
 SIZE = (64, 80)
 CHANNELS = ("R", "G1", "G2", "B")
@@ -307,3 +309,53 @@ class TestConstantBias:
     def test_unknown_level_is_refused(self) -> None:
         with pytest.raises(SettingError, match="neither black level nor pedestal"):
             constant_bias(stack(np.zeros((2, 7, 9), "u2"), "light"))
+
+
+@pytest.mark.parametrize("sample", [10**6, 300])
+@pytest.mark.parametrize("cfa", ["", "GRBG", "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"])
+def test_level_of_a_channel_is_the_clipped_mean_of_its_good_pixels(
+    monkeypatch: pytest.MonkeyPatch, cfa: str, sample: int
+) -> None:
+    """Against numpy, channel by channel, with flagged, missing and outlying pixels and bands of a few rows."""
+    for module in (levels, flat_level):
+        monkeypatch.setattr(module, "MEDIAN_SAMPLE", sample)
+    monkeypatch.setattr(flat_level, "_ROWS", 13)
+    rng = np.random.default_rng(8)
+    shape = (61, 74)
+    signal = rng.normal(9000, 60, shape).astype("f4")
+    variance = rng.uniform(300, 900, shape).astype("f4")
+    flags = np.where(rng.random(shape) < 0.1, rng.choice([1, 2, 4, 64, 128, 129, 132, 512], shape), 0)
+    signal[5, 6:40], signal[7, 8], signal[9, 1:30] = 20_000, np.nan, -5
+    arrays = {"signal": signal.copy(), "variance": variance.copy(), "flags": flags.astype("u2")}
+    flat = xr.Dataset(
+        {name: (("y", "x"), array) for name, array in arrays.items()},
+        coords={"y": 3 + np.arange(shape[0]), "x": 1 + np.arange(shape[1])},
+        attrs={"cfa": cfa, "provenance": []},
+    )
+    cell, channels = channel_index(flat)
+    result, found = flat_level.divide_by_level(flat)
+    index = np.tile(cell, shape)[: shape[0], : shape[1]]
+    for number, name in enumerate(channels):
+        own = levels.channel_values(signal, flags, cell, number)
+        level = levels.clipped_mean(own)
+        assert found[name].level == pytest.approx(level, rel=1e-7)
+        good = levels.channel_values(np.where(np.isnan(signal), np.nan, variance), flags, cell, number)
+        spread = np.sqrt(levels.median_of_some(good))
+        assert found[name].noise == pytest.approx(spread / level, rel=1e-6 if sample > 300 else 0.05)
+        assert found[name].saturated == pytest.approx(np.mean((flags[index == number] & 2) != 0))
+        here = index == number
+        np.testing.assert_allclose(result["signal"].values[here], signal[here] / level, rtol=1e-6)
+        np.testing.assert_allclose(result["variance"].values[here], variance[here] / level**2, rtol=1e-6)
+    bad = ~(signal > 0) | ((flags & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
+    np.testing.assert_array_equal(result["flags"], flags | np.where(bad, fl.BAD_FLAT, 0))
+
+
+def test_saturation_of_whole_numbers_is_compared_as_numpy_does() -> None:
+    from calibkit.calibration.flat import _full
+
+    for dtype in ("u1", "u2", "i2", "i4", "f4"):
+        data = np.array([0, 1, 99, 100, 101, 120], dtype)
+        for limit in (99.5, 100.0, 0.0, -3.0, 121.0, 255.0, 1e9, np.nan, np.inf):
+            expected = data >= np.float64(limit)
+            found = _full(data, limit)
+            assert np.array_equal(expected, np.zeros(6, bool) if found is None else found)
