@@ -14,7 +14,7 @@ import xarray as xr
 
 from calibkit.calibration.checks import check_camera, check_frame
 from calibkit.calibration.levels import per_channel
-from calibkit.calibration.pairs import clipped_variance, frame_bands, pair_noise, tile_shape, tiles
+from calibkit.calibration.pairs import TileSums, frame_bands, pair_noise, ratio_variance, tile_shape, tiles
 from calibkit.cfa import channel_index
 from calibkit.errors import CalibkitError, MismatchError
 
@@ -181,18 +181,19 @@ def measure_gain(flats: xr.DataArray, biases: xr.DataArray) -> Measurement:
     light: list[list[np.ndarray]] = [[] for _ in channels]
     spread: list[list[np.ndarray]] = [[] for _ in channels]
     for band in frame_bands(flats, shape, sample=False):
-        split = tiles(band, cell, shape)
-        for c, name in enumerate(channels):
+        for c, (name, each) in enumerate(zip(channels, tiles(band, cell, shape), strict=True)):
+            sums = TileSums.of(each, saturation)
             # In a tile where saturation begins, what is left is the lower half of the noise.
-            below = (split[c] >= saturation).mean(axis=(0, 2)) <= _SATURATED
-            values = np.where(split[c] >= saturation, np.nan, split[c])[:, below] - dark.level[name]
-            for first, second in zip(values[: 2 * count : 2], values[1 : 2 * count : 2], strict=True):
-                if not first.size:
-                    continue
-                ratio = float(np.nanmean(first) / np.nanmean(second))
-                variance, good = clipped_variance(first - ratio * second)
-                level = np.nanmean(first[good], axis=1) + ratio**2 * np.nanmean(second[good], axis=1)
-                light[c].append(level)
+            below = sums.above.sum(axis=0) <= _SATURATED * each.shape[0] * each.shape[2]
+            if not below.any():
+                continue
+            total, number = sums.total[:, below], sums.count[:, below]
+            mean = total.sum(axis=1) / number.sum(axis=1) - dark.level[name]
+            for i in range(0, 2 * count, 2):
+                ratio = float(mean[i] / mean[i + 1])
+                variance, good = ratio_variance(each[i, below], each[i + 1, below], ratio, saturation)
+                levels = total[i : i + 2, good] / number[i : i + 2, good] - dark.level[name]
+                light[c].append(levels[0] + ratio**2 * levels[1])
                 spread[c].append(variance[good] - (1 + ratio**2) * dark.noise[name] ** 2)
     values, errors = {}, {}
     for c, name in enumerate(channels):

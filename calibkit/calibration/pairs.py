@@ -182,3 +182,33 @@ def clipped_variance(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least = max(3, differences.shape[1] // 2)
     variances(np.ascontiguousarray(differences), CLIP, _ROUNDS, least, variance)
     return variance / _KEPT, np.isfinite(variance)
+
+
+@dataclass(frozen=True)
+class TileSums:
+    """Sums and numbers of the values of tiles that are not saturated, and how many are, (frame, tile) each."""
+
+    total: np.ndarray
+    count: np.ndarray
+    above: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, saturation: float) -> TileSums:
+        """Those of ``(frame, tile, pixel)``."""
+        from calibkit.kernels.scatter import sum_tiles
+
+        arrays = [np.empty(values.shape[:2]) for _ in range(3)]
+        sum_tiles(values, saturation, *arrays)
+        return cls(*arrays)
+
+
+def ratio_variance(
+    first: np.ndarray, second: np.ndarray, ratio: float, saturation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`clipped_variance` of ``first - ratio * second`` where neither is saturated, (tile, pixel)."""
+    from calibkit.kernels.scatter import ratio_variances
+
+    variance = np.empty(len(first))
+    least = max(3, first.shape[1] // 2)
+    ratio_variances(first, second, ratio, saturation, CLIP, _ROUNDS, least, variance)
+    return variance / _KEPT, np.isfinite(variance)

@@ -115,3 +115,39 @@ def measure_pairs(values, limit, rounds, level, variance):
         for pair in range(frames // 2):
             subtract_kept(values[2 * pair, k], values[2 * pair + 1, k], kept, row)
             variance[pair, k] = variance_of(row, limit, rounds, least)
+
+
+@kernel(fastmath={"reassoc"})
+def sum_below(row, limit):
+    """Sum and number of the values below *limit*, and how many are not."""
+    total = 0.0
+    count = 0.0
+    above = 0.0
+    for i in range(row.size):
+        v = np.float64(row[i])
+        full = v >= limit
+        left_out = full | np.isnan(v)
+        total += 0.0 if left_out else v
+        count += 0.0 if left_out else 1.0
+        above += 1.0 if full else 0.0
+    return total, count, above
+
+
+@kernel
+def sum_tiles(values, limit, total, count, above):
+    """`sum_below` of every tile of every frame, (frame, tile, pixel)."""
+    for f in range(values.shape[0]):
+        for k in range(values.shape[1]):
+            total[f, k], count[f, k], above[f, k] = sum_below(values[f, k], limit)
+
+
+@kernel
+def ratio_variances(first, second, ratio, full, limit, rounds, least, variance):
+    """`variance_of` what *first* has more than *ratio* times *second*, tile by tile, where both are below *full*."""
+    row = np.empty(first.shape[1])
+    for k in range(first.shape[0]):
+        for i in range(row.size):
+            a, b = np.float64(first[k, i]), np.float64(second[k, i])
+            d = a - ratio * b
+            row[i] = np.nan if (a >= full) | (b >= full) | ~(abs(d) < np.inf) else d
+        variance[k] = variance_of(row, limit, rounds, least)

@@ -6,8 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
+from calibkit.calibration.bands import reader_of
+from calibkit.combining.reading import read_rows
+from calibkit.computing import compute_here
 from calibkit.errors import CalibkitError, Cancelled
 from calibkit.frames import open_stack
 from calibkit.pipeline.plan import LightPlan
@@ -98,8 +102,15 @@ def _without_light(match: Match) -> Group | None:
 
 
 def _stack(group: Group) -> xr.DataArray:
-    """Some frames of the group, and of large ones the rows in the middle: that is enough."""
+    """Some frames of the group, and of large ones the rows in the middle: that is enough; read once, for all that is measured."""
     stack = open_stack(group.paths[:_FRAMES], kind=group.kind, mixed=True, cfa=group.info.cfa)
     height, rows = stack.sizes["y"], max(_PIXELS // stack.sizes["x"], 96)
     first = max(0, (height - rows) // 2)
-    return stack.isel(y=slice(first, first + rows))
+    part = stack.isel(y=slice(first, first + rows))
+    source = reader_of(stack)
+    if source is None:
+        return part.copy(data=compute_here(part.data))
+    data = np.empty(part.shape, part.dtype)
+    for frame, out in enumerate(data):
+        read_rows(source, frame, first, first + len(out), out)
+    return part.copy(data=data)

@@ -102,7 +102,9 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
     assert memory.control_groups("memory", tmp_path / "no such folder") == []
 
 
-def test_a_worker_of_a_cluster_starts_no_more_threads_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_of_a_cluster_starts_no_more_threads_than_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(memory, "_most_workers", memory._most_workers)
     memory.limit_workers(1)
     assert memory.worker_count() == 1

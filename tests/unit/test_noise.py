@@ -228,3 +228,28 @@ def test_noise_of_pairs_is_taken_of_pixels_that_are_good_in_all_frames() -> None
         for pair in range(2):
             difference = (frames[2 * pair, tile] - frames[2 * pair + 1, tile])[kept]
             assert variances[pair][tile] == pytest.approx(clipped_with_numpy(difference) / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+def test_tiles_with_some_saturated_samples_as_numpy_has_them(dtype: type) -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(4000, 40, (3, 7, 200)).astype(dtype)
+    values[:, 2, :150] = 5000
+    values[1, 4, 5:20] = 6000
+    if dtype is np.float64:
+        values[0, 1, ::3] = np.nan
+    sums, kept = pairs.TileSums.of(values, 5000.0), np.where(values >= 5000.0, np.nan, values)
+    np.testing.assert_allclose(sums.total, np.nansum(kept, axis=2))
+    np.testing.assert_array_equal(sums.count, np.isfinite(kept).sum(axis=2))
+    np.testing.assert_array_equal(sums.above, (values >= 5000.0).sum(axis=2))
+    for found, expected in zip(
+        pairs.ratio_variance(values[0], values[1], 1.01, 5000.0),
+        pairs.clipped_variance(kept[0] - 1.01 * kept[1]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected)
+    assert not pairs.ratio_variance(values[0], values[1], 1.0, 5000.0)[1][2]
+    np.testing.assert_allclose(  # no level is known at which they saturate
+        pairs.ratio_variance(values[1], values[2], 1.0, np.nan)[0],
+        pairs.clipped_variance(values[1].astype(float) - values[2])[0],
+    )

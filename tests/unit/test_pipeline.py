@@ -216,15 +216,15 @@ def test_a_dark_damaged_inside_is_left_out_and_said(
     from calibkit.errors import FrameFileError
     from calibkit.io.fits import FitsSource
 
-    read = FitsSource.read
+    fill = FitsSource._fill_rows
 
-    def broken(self: FitsSource, *args: Any, **options: Any) -> np.ndarray:
+    def broken(self: FitsSource, y0: int, raw: np.ndarray) -> None:
         if self.info.path.name == "dark_1.fits":
             msg = f"{self.info.path}: damaged inside"
             raise FrameFileError(msg)
-        return read(self, *args, **options)
+        fill(self, y0, raw)
 
-    monkeypatch.setattr(FitsSource, "read", broken)
+    monkeypatch.setattr(FitsSource, "_fill_rows", broken)
     done = run(night, tmp_path / "out")
     row = next(row for row in done.masters if row.name == "dark 60 s")
     assert row.status == "made"
