@@ -28,6 +28,7 @@ from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps
 from calibkit.errors import CalibkitWarning, MismatchError, SettingError
 from calibkit.flags import FLAG_DTYPE
+from calibkit.io.result_file import rows_of
 from calibkit.makers import tell_maker
 from calibkit.progress import Progress, silent
 from calibkit.session.grouping import filter_key
@@ -315,8 +316,10 @@ def _know_their_noise(arrays: dict[str, Any]) -> bool:
 def _unknown(variance: Any) -> bool:
     if variance is None:
         return True
-    middle = variance.shape[0] // 2
-    return bool(np.isnan(np.asarray(variance[max(0, middle - 8) : middle + 8])).all())
+    height = variance.shape[0]
+    y0, y1 = max(0, height // 2 - 8), min(height, height // 2 + 8)
+    read = rows_of(variance)  # a slice of a lazy array would read a whole band of it
+    return bool(np.isnan(np.asarray(variance[y0:y1] if read is None else read(y0, y1))).all())
 
 
 def _step(name: str, master: xr.Dataset, scale: np.ndarray | None, unknown: list[str]) -> dict[str, Any]:
