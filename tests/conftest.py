@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -37,3 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: the page's driver keeps an event loop running that others would meet."""
     browser = Path(__file__).parent / "browser"
     items.sort(key=lambda item: browser in item.path.parents)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``pytest -n 2``: whole files, since their tests share what they make, and in our order."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # by number of tests, which would bring browser tests in between
+    return LoadFileScheduling(config, log)
