@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +20,9 @@ ENOUGH = 4
 #: Squares of neighbours that a repair looks at, and the one over which expected electrons are averaged.
 REPAIR_REACHES, SMOOTH_REACHES = (1, 2, 3), (2,)
 
-#: Rows that are worked on at once: what is made on the way stays in the processor's cache.
-_BLOCK = 128
 _scratch = Scratch()
+#: Of signal, variance and flags.
+_DTYPES = (np.float32, np.float32, fl.FLAG_DTYPE)
 #: Rows of the masters under one band of the frame, by name; None for what there is not.
 Rows = dict[str, np.ndarray | None]
 
@@ -80,87 +82,124 @@ def calibrate_rows(
     variance : bool
         Without, the variance is not worked out, and what *out* holds there means nothing.
     """
+    from calibkit.kernels import calibrate as kernels
+    from calibkit.kernels.parts import Parts
+
     light = _native(light)
-    masters = {name: _native(np.asarray(rows)) for name, rows in masters.items() if rows is not None}
-    shape = (count, light.shape[1])
-    if out is None:
-        out = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
-    constants = _constants(recipe, frame, shape[1])
-    for start in range(top, top + count, _BLOCK):
-        stop = min(start + _BLOCK, top + count)
-        above, below = max(0, start - recipe.halo), min(len(light), stop + recipe.halo)
-        under = {name: rows[above:below] for name, rows in masters.items()}
-        to = tuple(array[start - top : stop - top] for array in out)
-        turned = {name: np.roll(table, -(y0 + above), axis=0) for name, table in constants.items()}
-        block = light[above:below], under, turned
-        _calibrate_block(recipe, frame, y0 + above, start - above, *block, to, variance=variance)
+    kind, width = _kind_for(light.dtype), light.shape[1]
+    out = tuple(np.empty((count, width), dtype) for dtype in _DTYPES) if out is None else out
+    around = tuple(
+        _scratch.take(f"around {n}", (len(light) - count, width), dtype) for n, dtype in enumerate(_DTYPES)
+    )
+    noise = recipe.noise if variance else None
+    reach, side = (reach_of(recipe.smooth), _side(recipe.smooth)) if noise is not None else (0, 0)
+    made, halo = (Parts(*part) if noise is not None else _without_variance(part) for part in (out, around))
+    kernels.calibrate(
+        light,
+        y0,
+        top,
+        reach_of(recipe.taps) if recipe.repair else 0,
+        _masters(masters, width),
+        _channels(recipe, frame, width, kind),
+        _numbers(recipe, frame, kind),
+        recipe.smooth,
+        _square(recipe.smooth),
+        _scratch.take("rows", (2 * reach + 2, side + width + side), np.float32),
+        _scratch.take("work", (3, width), np.float32),
+        made,
+        halo,
+    )
+    if recipe.repair:
+        _repair(recipe, y0, top, made, halo)
+    if variance and noise is None:
+        out[1][...] = np.nan
     return out
 
 
-def _constants(recipe: Recipe, frame: int, width: int) -> Rows:
-    """What differs between channels, along the rows of the pattern's first cell, (py, width)."""
-    columns = recipe.cell[:, np.arange(width) % recipe.cell.shape[1]]
-    tables = {"constant": recipe.constant}
-    if recipe.noise is not None:
-        tables["per_adu"], tables["floor"] = recipe.noise.per_adu[frame], recipe.noise.floor[frame]
-        tables["dark_level"] = recipe.noise.dark_level
-    return {name: np.asarray(values, np.float64)[columns] for name, values in tables.items()}
-
-
-def _calibrate_block(
-    recipe: Recipe,
-    frame: int,
-    y0: int,
-    top: int,
-    light: np.ndarray,
-    masters: Rows,
-    constants: Rows,
-    out: tuple[np.ndarray, ...],
-    *,
-    variance: bool,
-) -> None:
-    """Fill *out*, which begins *top* rows below the first of *light*."""
-    from calibkit.kernels import calibrate as kernels
+def _repair(recipe: Recipe, y0: int, top: int, made: Any, around: Any) -> None:
+    """Replace bad pixels of *made*; at its edges, in copies together with the rows around."""
     from calibkit.kernels.repair import repair_rows
 
-    def rows(name: str) -> np.ndarray:
-        dtype = np.uint16 if name.endswith("flags") or name == "defects" else np.float32
-        return masters[name] if name in masters else np.empty((0, 0), dtype)
+    reach, count = reach_of(recipe.taps), len(made.flags)
+    height = count + len(around.flags)
+    edges = (0, reach, count - reach, count) if count > 2 * reach else (0, count)
+    for first, last in itertools.pairwise(edges):
+        start, stop = max(0, top + first - reach), min(height, top + last + reach)
+        inside = top <= start and stop <= top + count
+        if inside:
+            rows = [array[start - top : stop - top] if array.size else array for array in made]
+        else:
+            rows = [_joined(*parts, top, start, stop) for parts in zip(made, around, strict=True)]
+        taps, rings = (np.roll(table, -(y0 + start), axis=0) for table in (recipe.taps, recipe.rings))
+        shift = top - start
+        repair_rows(*rows, np.uint16(REPAIRABLE), taps, rings, ENOUGH, shift + first, shift + last)
+        if not inside:
+            for target, repaired in zip(made, rows, strict=True):
+                target[first:last] = repaired[shift + first : shift + last]
 
-    shape, side = light.shape, _side(recipe.smooth)
-    scale = float(recipe.scale[frame])
-    net = _scratch.take("net", (shape[0], side + shape[1] + side), np.float32)
-    inner = net[:, side : side + shape[1]]
-    flags = _scratch.take("flags", shape, np.uint16)
-    kernels.subtract(
-        light, rows("bias"), rows("dark"), scale, constants["constant"], recipe.saturation, rows("bias flags"),
-        rows("dark flags"), rows("defects"), side, net, flags,
-    )  # fmt: skip
-    spread = _scratch.take("spread", shape if variance else (0, 0), np.float32)
-    if recipe.noise is None or not variance:
-        spread[:] = np.nan
-    else:
-        kernels.noise(
-            net, side, np.roll(recipe.smooth, -y0, axis=0), _square(recipe.smooth), rows("dark"), rows("bias variance"),
-            rows("dark variance"), scale, float(recipe.bias_share[frame]), scale**2, constants["per_adu"],
-            constants["floor"], constants["dark_level"], recipe.noise.floor_has_dark, spread,
-        )  # fmt: skip
-    signal = inner
-    if "flat" in masters:
-        signal, net_spread = _scratch.take("signal", shape, np.float32), spread
-        spread = _scratch.take("variance", spread.shape, np.float32)
-        kernels.divide(
-            inner, net_spread, rows("flat"), rows("flat variance"), rows("flat flags"), signal, spread, flags
-        )
-    if recipe.repair:
-        taps, rings = (np.roll(table, -y0, axis=0) for table in (recipe.taps, recipe.rings))
-        if not variance:
-            out = (out[0], spread, out[2])
-        repair_rows(signal, spread, flags, np.uint16(REPAIRABLE), taps, rings, ENOUGH, top, *out)
-        return
-    for target, made in zip(out, (signal, spread, flags), strict=True):
-        if made.size:
-            target[...] = made[top : top + len(target)]
+
+def _joined(made: np.ndarray, around: np.ndarray, top: int, start: int, stop: int) -> np.ndarray:
+    """Rows *start* to *stop* of all, of which *made* are those from *top* on, and *around* the others."""
+    count = len(made)
+    above, below = around[min(start, top) : top], around[top : max(top, stop - count)]
+    return np.concatenate([above, made[max(0, start - top) : max(0, stop - top)], below])
+
+
+def _without_variance(part: tuple[np.ndarray, ...]) -> Any:
+    from calibkit.kernels.parts import Parts
+
+    return Parts(part[0], np.empty((0, 0), np.float32), part[2])
+
+
+def _kind_for(dtype: np.dtype) -> type[np.floating]:
+    """The type to subtract in: single precision where it holds every value of the light."""
+    return np.float32 if np.can_cast(dtype, np.float32) else np.float64
+
+
+def _masters(rows: Rows, width: int) -> Any:
+    """For the kernel: what is not there is one row that changes nothing."""
+    from calibkit.kernels.calibrate import Masters
+
+    found = {name.replace(" ", "_"): _native(np.asarray(r)) for name, r in rows.items() if r is not None}
+    nothing, no_flags = np.zeros((1, width), np.float32), np.zeros((1, width), fl.FLAG_DTYPE)
+    blank = {name: no_flags if name.endswith(("flags", "defects")) else nothing for name in Masters._fields}
+    blank["flat"] = np.ones((1, width), np.float32)
+    return Masters(**blank | found)
+
+
+def _channels(recipe: Recipe, frame: int, width: int, kind: type[np.floating]) -> Any:
+    """What differs between channels, along the rows of the pattern's first cell."""
+    from calibkit.kernels.calibrate import Channels
+
+    columns = recipe.cell[:, np.arange(width) % recipe.cell.shape[1]]
+    noise, none = recipe.noise, np.zeros_like(recipe.constant)
+
+    def along(values: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+        return np.ascontiguousarray(values.astype(dtype)[columns])
+
+    return Channels(
+        constant=along(recipe.constant, kind),
+        per_adu=along(none if noise is None else noise.per_adu[frame]),
+        floor=along(none if noise is None else noise.floor[frame]),
+        level=along(none if noise is None else noise.dark_level),
+    )
+
+
+def _numbers(recipe: Recipe, frame: int, kind: type[np.floating]) -> Any:
+    from calibkit.kernels.calibrate import Numbers
+
+    scale, noise = recipe.scale[frame], recipe.noise
+    saturation = kind(recipe.saturation)
+    if saturation < recipe.saturation:  # rounded down, it would make pixels below it saturated
+        saturation = np.nextafter(saturation, kind(np.inf))
+    return Numbers(
+        saturation=saturation,
+        full_scale=kind(scale),
+        scale=np.float32(scale),
+        bias_share=np.float32(recipe.bias_share[frame]),
+        dark_share=np.float32(scale**2),
+        floor_has_dark=noise is not None and noise.floor_has_dark,
+    )
 
 
 def _square(taps: np.ndarray) -> tuple[int, int]:

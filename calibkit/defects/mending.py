@@ -127,11 +127,10 @@ def _mend(
     count = len(signal) if count is None else count
     if mask is not None:
         flags = flags | mask
-    arrays = (np.asarray(signal, np.float32), np.asarray(variance, np.float32), np.asarray(flags, FLAG_DTYPE))
-    out = tuple(np.empty((count, signal.shape[1]), array.dtype) for array in arrays)
+    made = (np.array(signal, np.float32), np.array(variance, np.float32), np.array(flags, FLAG_DTYPE))
     tables = (np.roll(table, -y0, axis=0) for table in (taps, rings))
-    repair_rows(*arrays, np.uint16(REPAIRABLE), *tables, ENOUGH, top, *out)
-    return out
+    repair_rows(*made, np.uint16(REPAIRABLE), *tables, ENOUGH, top, top + count)
+    return tuple(array[top : top + count] for array in made)
 
 
 def _lazily(

@@ -1,18 +1,21 @@
-"""Calibrating a band of rows of one frame: subtract, estimate the noise, divide.
+"""Calibrating rows of one frame: subtract, estimate the noise, divide.
 
-All arrays of a band have one shape (row, x); a master that is not there is an empty array. What differs from
-channel to channel comes as one row of numbers for each row of the colour pattern, so that the loops along a row
-know no channels and compile to vector instructions.
+All arrays of a band have one shape (row, x); a master that is not there is a row that changes nothing. What differs
+from channel to channel comes as one row of numbers for each row of the colour pattern, so that the loops along a row
+know no channels and compile to vector instructions. Each row goes through all steps while the processor's cache
+holds it, in single precision like the result: twice as many numbers to an instruction.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from calibkit.flags import BAD, BAD_FLAT, HOT, NO_DATA, REPAIRED, SATURATED
 from calibkit.kernels._jit import kernel
+from calibkit.kernels.parts import row_of
 
 _BAD = np.uint16(BAD)
 _REPAIRED = np.uint16(REPAIRED)
@@ -24,318 +27,278 @@ _NONE = np.uint16(0)
 #: A flag of a master that says something of the sensor's pixel goes on into the result as it is.
 _OF_THE_PIXEL = np.uint16(BAD & ~(SATURATED | NO_DATA | BAD_FLAT))
 
+_INF, _NAN = np.float32(math.inf), np.float32(math.nan)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+
+
+class Masters(NamedTuple):
+    """Rows of the masters under those of the light, (row, x) each, or one row for all of them."""
+
+    bias: np.ndarray
+    bias_variance: np.ndarray
+    bias_flags: np.ndarray
+    dark: np.ndarray
+    dark_variance: np.ndarray
+    dark_flags: np.ndarray
+    flat: np.ndarray
+    flat_variance: np.ndarray
+    flat_flags: np.ndarray
+    defects: np.ndarray
+
+
+class Channels(NamedTuple):
+    """What differs between channels, (py, x) each: one row for each row of the pattern.
+
+    ``constant`` is what is subtracted, in the type in which the light is subtracted from; ``per_adu`` is 1/gain;
+    ``floor`` the variance that does not come with the electrons counted; ``level`` that of the dark or else of the
+    frame, from which they are counted.
+    """
+
+    constant: np.ndarray
+    per_adu: np.ndarray
+    floor: np.ndarray
+    level: np.ndarray
+
+
+class Numbers(NamedTuple):
+    """What holds for a whole frame.
+
+    ``saturation`` is the level from which a pixel is saturated, NaN where it is not known; it and ``full_scale``, the
+    factor of the dark, have the type of the constant, the others single precision: ``scale``, the factor again, and
+    ``bias_share`` and ``dark_share``, the factors of the masters' variances. ``floor_has_dark`` says that the floor
+    holds the mean dark current, so that pixels with less of it come out below zero rightly.
+    """
+
+    saturation: np.floating
+    full_scale: np.floating
+    scale: np.float32
+    bias_share: np.float32
+    dark_share: np.float32
+    floor_has_dark: bool
+
+
+@kernel
+def _under(master, y):
+    return master[min(y, len(master) - 1)]
+
+
+@kernel
+def _place(y, height, n):
+    """Where row *y* lies among the last *n*; behind them where there is no such row."""
+    return y % n if 0 <= y < height else n
+
 
 @kernel(apart=True)
-def _start(light, constant, work):
-    for j in range(work.size):
-        work[j] = np.float64(light[j]) - constant[j]
-
-
-@kernel(apart=True)
-def _less(work, master):
-    for j in range(work.size):
-        work[j] -= master[j]
-
-
-@kernel(apart=True)
-def _less_scaled(work, master, scale):
-    for j in range(work.size):
-        work[j] -= scale * master[j]
-
-
-@kernel(apart=True)
-def _finish(work, light, saturation, out, flags):
+def _subtract(light, constant, bias, dark, scale, saturation, net, flags):
     """The difference as float32, NaN where it is no number, and the frame's own flags."""
-    for j in range(work.size):
-        value = np.float32(work[j])
-        finite = abs(value) < np.float32(math.inf)  # never with NaN
-        out[j] = value if finite else np.float32(math.nan)
-        flag = _SATURATED if light[j] >= saturation else _NONE  # never with an unknown (NaN) level
+    for j in range(light.size):
+        level = constant.dtype.type(light[j])
+        value = np.float32(level - constant[j] - bias[j] - scale * dark[j])
+        finite = abs(value) < _INF  # never with NaN
+        net[j] = value if finite else _NAN
+        flag = _SATURATED if level >= saturation else _NONE  # never with an unknown (NaN) level
         flags[j] = flag if finite else flag | _NO_DATA
 
 
 @kernel(apart=True)
-def _add_flags(flags, master, passed):
-    for j in range(flags.size):
-        flags[j] |= master[j] & passed
-
-
-@kernel(apart=True)
-def _add_dark_flags(flags, dark):
+def _add_flags(bias, dark, defects, flags):
     for j in range(flags.size):
         # saturated by its own thermal charge: it shows nothing of the sky
         full = _HOT_AND_SATURATED if dark[j] & _SATURATED else _NONE
-        flags[j] |= (dark[j] & _OF_THE_PIXEL) | full
-
-
-@kernel
-def subtract(
-    light, bias, dark, scale, constant, saturation, bias_flags, dark_flags, more_flags, side, net, flags
-):
-    """``light − bias − scale·dark − constant`` and what is known of every pixel before the flat.
-
-    Parameters
-    ----------
-    constant : float64 array (py, x)
-        What is subtracted, one row for each row of the pattern.
-    saturation : float
-        Level from which a pixel is saturated; NaN where it is not known.
-    side : int
-        Columns of *net* before the first and after the last of the frame, which become NaN.
-    net : float32 array (row, side + x + side)
-        Filled.
-    flags : uint16 array (row, x)
-        Filled.
-    """
-    width = flags.shape[1]
-    work = np.empty(width, np.float64)
-    for i in range(flags.shape[0]):
-        _start(light[i], constant[i % constant.shape[0]], work)
-        if bias.size > 0:
-            _less(work, bias[i])
-        if dark.size > 0:
-            _less_scaled(work, dark[i], scale)
-        net[i, :side] = math.nan
-        net[i, side + width :] = math.nan
-        _finish(work, light[i], saturation, net[i, side : side + width], flags[i])
-        if bias_flags.size > 0:
-            _add_flags(flags[i], bias_flags[i], _OF_THE_PIXEL)
-        if dark_flags.size > 0:
-            _add_dark_flags(flags[i], dark_flags[i])
-        if more_flags.size > 0:
-            _add_flags(flags[i], more_flags[i], _BAD)
+        flags[j] |= ((bias[j] | dark[j]) & _OF_THE_PIXEL) | full | (defects[j] & _BAD)
 
 
 @kernel(apart=True)
-def _gather_five(own, a, b, c, d, e, width2, total, count):
-    """Add those of five neighbours that agree with *own*; slices, since ``row[j + step]`` would not be vectorised."""
-    none, one = np.float32(0.0), np.float32(1.0)
-    for j in range(own.size):
-        mine, limit = own[j], width2[j]
-        near_a = (a[j] - mine) * (a[j] - mine) <= limit
-        near_b = (b[j] - mine) * (b[j] - mine) <= limit
-        near_c = (c[j] - mine) * (c[j] - mine) <= limit
-        near_d = (d[j] - mine) * (d[j] - mine) <= limit
-        near_e = (e[j] - mine) * (e[j] - mine) <= limit
-        sum_ab = (a[j] if near_a else none) + (b[j] if near_b else none)
-        sum_de = (d[j] if near_d else none) + (e[j] if near_e else none)
-        total[j] += sum_ab + (c[j] if near_c else none) + sum_de
-        number_ab = (one if near_a else none) + (one if near_b else none)
-        number_de = (one if near_d else none) + (one if near_e else none)
-        count[j] += number_ab + (one if near_c else none) + number_de
+def _first_guess(net, dark, scale, level, per_adu, floor, out):
+    """Difference up to which two pixels agree: 3 σ of it, with a pixel's variance from its own value."""
+    for j in range(out.size):
+        electrons = net[j] + scale * (dark[j] - level[j])
+        out[j] = math.sqrt(np.float32(18.0) * (floor[j] + max(electrons, _ZERO) * per_adu[j]))
 
 
 @kernel
-def _gather(own, other, width2, total, count, first, step):
+def _gather_five(row, j, step, own, limit, total, count):
+    """Add those of five values *step* apart that agree with *own*, as differences from it, and their number."""
+    k = j + step
+    m = k + step
+    n = m + step
+    for value in (row[j], row[k], row[m], row[n], row[n + step]):
+        d = value - own
+        agrees = abs(d) <= limit
+        total = total + d if agrees else total
+        count = count + _ONE if agrees else count
+    return total, count
+
+
+@kernel(apart=True)
+def _mean_of_square(net, a, b, c, d, e, step, limit, mean):
+    """Mean of those in a square of 5 × 5 places that agree with the one in its middle; *a* to *e* begin at its left.
+
+    Places are unsigned numbers, since negative ones would count from the end, and the loop not be vectorised.
+    """
+    for j in range(np.uintp(mean.size)):
+        own, most = net[j], limit[j]
+        total, count = _gather_five(a, j, step, own, most, _ZERO, _ZERO)
+        total, count = _gather_five(b, j, step, own, most, total, count)
+        total, count = _gather_five(c, j, step, own, most, total, count)
+        total, count = _gather_five(d, j, step, own, most, total, count)
+        total, count = _gather_five(e, j, step, own, most, total, count)
+        mean[j] = own + total / count
+
+
+@kernel
+def _gather(own, other, limit, total, count, first, step):
     """Add those of *other* that agree with *own*, at every *step*-th place."""
     for j in range(first, own.size, step):
         d = other[j] - own[j]
-        agrees = d * d <= width2[j]
-        total[j] += other[j] if agrees else np.float32(0.0)
-        count[j] += np.float32(1.0) if agrees else np.float32(0.0)
+        agrees = abs(d) <= limit[j]
+        total[j] += d if agrees else _ZERO
+        count[j] += _ONE if agrees else _ZERO
 
 
 @kernel
-def _expect(net, side, y, phase, width2, taps, square, total, count):
-    """Sum and number of the pixels of a row's channels around each pixel that agree with it, itself among them.
-
-    ``square`` is the step between the places of a square of 5 × 5 that the taps make up, (0, 0) for other taps.
-    """
-    width = total.size
-    own = net[y, side : side + width]
-    total[:] = 0.0
+def _mean_of_taps(rows, y, height, side, taps, limit, mean, count):
+    """Mean of a pixel and those at its channel's *taps* that agree with it."""
+    n, width, period = len(rows) - 1, mean.size, len(taps)
+    own = rows[y % n, side : side + width]
+    mean[:] = 0.0
     count[:] = 0.0
-    if square[0] > 0:
-        for k in range(-2, 3):
-            v = y + k * square[0]
-            if 0 <= v < net.shape[0]:
-                row, step = net[v, side - 2 * square[1] :], square[1]
-                a, b, c = row[:width], row[step : step + width], row[2 * step : 2 * step + width]
-                d, e = row[3 * step : 3 * step + width], row[4 * step : 4 * step + width]
-                _gather_five(own, a, b, c, d, e, width2, total, count)
-        return
-    _gather(own, own, width2, total, count, 0, 1)
-    px = taps.shape[1]
-    for b in range(px):
-        for k in range(taps.shape[2]):
-            dy, dx = taps[phase, b, k, 0], taps[phase, b, k, 1]
+    _gather(own, own, limit, mean, count, 0, 1)
+    for b in range(period):
+        for k in range(taps.shape[1]):
+            dy, dx = taps[b, k, 0], taps[b, k, 1]
             if dy == 0 and dx == 0:
                 break
-            if 0 <= y + dy < net.shape[0]:
-                other = net[y + dy, side + dx : side + dx + width]
-                _gather(own, other, width2, total, count, b, px)
+            if 0 <= y + dy < height:
+                other = rows[(y + dy) % n, side + dx : side + dx + width]
+                _gather(own, other, limit, mean, count, b, period)
+    for j in range(width):
+        mean[j] = own[j] + mean[j] / count[j]
 
 
 @kernel(apart=True)
-def _electrons(net, level, out):
-    for j in range(out.size):
-        out[j] = np.float64(net[j]) - level[j]
+def _divide(net, flat, flat_flags, signal, flags):
+    """*net* over the flat; NaN without a usable one."""
+    for j in range(signal.size):
+        f, flag = flat[j], flat_flags[j]
+        mended = (flag & (_REPAIRED | _NO_DATA)) == _REPAIRED
+        bad = ((flag & _BAD) != 0) & (not mended)
+        usable = (f > _ZERO) & (f < _INF) & (not bad)
+        signal[j] = np.float32(net[j] / f) if usable else _NAN
+        flags[j] |= (flag & _OF_THE_PIXEL) | (_NONE if usable else _BAD_FLAT)
 
 
 @kernel(apart=True)
-def _electrons_over_dark(net, dark, scale, level, out):
-    for j in range(out.size):
-        out[j] = np.float64(net[j]) + scale * (dark[j] - level[j])
-
-
-@kernel(apart=True)
-def _first_guess(electrons, per_adu, floor, out):
-    """Square of the difference up to which two pixels agree: 18 times a pixel's variance from its own value."""
-    for j in range(out.size):
-        e = electrons[j]
-        # (3 σ)² of the difference of two pixels
-        out[j] = 18.0 * (floor[j] + max(e, 0.0) * per_adu[j])
-
-
-@kernel(apart=True)
-def _mean(total, count, out):
-    for j in range(out.size):
-        out[j] = total[j] / count[j]
-
-
-@kernel(apart=True)
-def _cut_off(electrons, floor, own):
-    """Electrons far below zero are an error of the masters, not noise, and count as none.
+def _electrons(mean, dark, scale, level, dark_variance, dark_share, floor, floor_has_dark, out):
+    """Electrons of a pixel; those far below zero are an error of the masters, not noise, and count as none.
 
     The mean of some 25 pixels may fall below zero by noise, and cutting it off there would make the variance too
     large on average.
     """
-    for j in range(electrons.size):
-        e = electrons[j]
-        noise = 0.04 * floor[j] + own[j]
-        electrons[j] = e if (e >= 0.0) | (e * e < 4.0 * noise) else 0.0
+    for j in range(out.size):
+        e = mean[j] + scale * (dark[j] - level[j])
+        noise = np.float32(0.04) * floor[j] + dark_share * dark_variance[j]
+        counts = (e >= _ZERO) | (e * e < np.float32(4.0) * noise) | floor_has_dark
+        out[j] = e if counts else _ZERO
 
 
 @kernel(apart=True)
-def _variance(electrons, per_adu, floor, net, out):
+def _variance(
+    electrons, per_adu, floor, bias, bias_share, dark, dark_share, signal, flat, flat_variance, out
+):
+    """Of the divided frame, with that of the masters; NaN where the signal is."""
     for j in range(out.size):
-        value = floor[j] + electrons[j] * per_adu[j]
-        least = 0.5 * floor[j]
-        value = max(value, least)
-        out[j] = value if net[j] == net[j] else math.nan
-
-
-@kernel(apart=True)
-def _add_scaled(out, master, share):
-    for j in range(out.size):
-        out[j] += share * master[j]
+        own = max(floor[j] + electrons[j] * per_adu[j], np.float32(0.5) * floor[j])
+        own = own + bias_share * bias[j] + dark_share * dark[j]
+        inverse = _ONE / flat[j]
+        relative = signal[j] * inverse
+        # in this order, so that no step is out of range unless the result is
+        value = own * inverse * inverse + relative * flat_variance[j] * relative
+        out[j] = np.float32(value) if signal[j] == signal[j] else _NAN
 
 
 @kernel
-def noise(
-    net,
-    side,
-    taps,
-    square,
-    dark,
-    bias_variance,
-    dark_variance,
-    scale,
-    bias_share,
-    dark_share,
-    per_adu,
-    floor,
-    dark_level,
-    with_dark,
-    out,
-):
-    """Variance of the subtracted frame, ADU²: photons, dark current, readout, and the masters' own.
+def _begin_row(light, i, phase, masters, channels, numbers, net, flags):
+    """Subtract, and say what is known of every pixel before the flat."""
+    _subtract(
+        light, channels.constant[phase], _under(masters.bias, i), _under(masters.dark, i), numbers.full_scale,
+        numbers.saturation, net, flags,
+    )  # fmt: skip
+    bias, dark = _under(masters.bias_flags, i), _under(masters.dark_flags, i)
+    _add_flags(bias, dark, _under(masters.defects, i), flags)
 
-    Photons are the mean of a pixel and those of its channel around it whose values agree with its own (sigma
-    filter).
+
+@kernel
+def _estimate_row(rows, side, y, height, phase, masters, channels, numbers, taps, square, work, signal, out):
+    """The variance of a row whose neighbours are in *rows*."""
+    n, width = len(rows) - 1, out.size
+    per_adu, floor, level = channels.per_adu[phase], channels.floor[phase], channels.level[phase]
+    dark, dark_variance = _under(masters.dark, y), _under(masters.dark_variance, y)
+    net = rows[y % n, side : side + width]
+    limit, mean, other = work[0], work[1], work[2]
+    scale, share = numbers.scale, numbers.dark_share
+    _first_guess(net, dark, scale, level, per_adu, floor, limit)
+    if square[0] > 0:
+        left = side - 2 * square[1]
+        a = rows[_place(y - 2 * square[0], height, n), left:]
+        b = rows[_place(y - square[0], height, n), left:]
+        c = rows[y % n, left:]
+        d = rows[_place(y + square[0], height, n), left:]
+        e = rows[_place(y + 2 * square[0], height, n), left:]
+        _mean_of_square(net, a, b, c, d, e, np.uintp(square[1]), limit, mean)
+    else:
+        _mean_of_taps(rows, y, height, side, taps[phase % len(taps)], limit, mean, other)
+    _electrons(mean, dark, scale, level, dark_variance, share, floor, numbers.floor_has_dark, other)
+    _variance(
+        other, per_adu, floor, _under(masters.bias_variance, y), numbers.bias_share, dark_variance, share, signal,
+        _under(masters.flat, y), _under(masters.flat_variance, y), out,
+    )  # fmt: skip
+
+
+@kernel
+def calibrate(light, y0, top, halo, masters, channels, numbers, taps, square, rows, work, made, around):
+    """``(light − bias − scale·dark − constant) / flat``, its variance (ADU²), and what is known of every pixel.
+
+    The variance is that of photons, dark current, readout, and the masters' own. Photons are the mean of a pixel and
+    those of its channel around it whose values agree with its own (sigma filter).
 
     Parameters
     ----------
-    net : float32 array (row, side + x + side)
-        From `subtract`.
+    light : array (row, x)
+    y0 : int
+        Row of the frame that it begins with.
+    top, halo : int
+        Rows of the light above those that are wanted, and how many on either side of these are calibrated too.
+    masters : Masters
+    channels : Channels
+    numbers : Numbers
     taps : int array (py, px, n, 2)
         Offsets (dy, dx) of one channel's neighbours for the pixels of a phase; a tap (0, 0) ends the list.
     square : (int, int)
         Step between the places where the taps are a square of 5 × 5, else (0, 0).
-    scale, bias_share, dark_share : float
-        Factor of the dark, and of the variances of bias and dark.
-    per_adu, floor, dark_level : float64 arrays (py, x)
-        1/gain; the variance that does not come with the electrons counted here; the level, of the dark or else
-        of the frame, from which they are counted. One row for each row of the pattern.
-    with_dark : bool
-        The floor holds the mean dark current, so that pixels with less of it come out below zero rightly.
+    rows : float32 array (n + 1, side + x + side)
+        Room for the n rows that the taps span, and for one and *side* columns that are NaN: what lies outside.
+    work : float32 array (3, x)
+    made, around : Parts
+        Wanted rows and the others of the light, filled; without the variance where that is empty.
     """
-    width = out.shape[1]
-    total, count = np.empty(width, np.float32), np.empty(width, np.float32)
-    mean, width2 = np.empty(width, np.float32), np.empty(width, np.float32)
-    electrons, own = np.empty(width, np.float64), np.zeros(width, np.float64)
-    for i in range(out.shape[0]):
-        c = i % floor.shape[0]
-        row = net[i, side : side + width]
-        if dark.size > 0:
-            _electrons_over_dark(row, dark[i], scale, dark_level[c], electrons)
-        else:
-            _electrons(row, dark_level[c], electrons)
-        _first_guess(electrons, per_adu[c], floor[c], width2)
-        _expect(net, side, i, i % taps.shape[0], width2, taps, square, total, count)
-        _mean(total, count, mean)
-        if dark.size > 0:
-            _electrons_over_dark(mean, dark[i], scale, dark_level[c], electrons)
-        else:
-            _electrons(mean, dark_level[c], electrons)
-        if not with_dark:
-            if dark_variance.size > 0:
-                own[:] = 0.0
-                _add_scaled(own, dark_variance[i], scale * scale)
-            _cut_off(electrons, floor[c], own)
-        _variance(electrons, per_adu[c], floor[c], row, out[i])
-        if bias_variance.size > 0:
-            _add_scaled(out[i], bias_variance[i], bias_share)
-        if dark_variance.size > 0:
-            _add_scaled(out[i], dark_variance[i], dark_share)
-
-
-@kernel(apart=True)
-def _divide(net, flat, flags, signal):
-    for j in range(signal.size):
-        f = flat[j]
-        usable = (f > np.float32(0.0)) & (f < np.float32(math.inf))
-        signal[j] = np.float32(net[j] / f) if usable else np.float32(math.nan)
-        flags[j] |= _NONE if usable else _BAD_FLAT
-
-
-@kernel(apart=True)
-def _divide_variance(spread, signal, flat, variance):
-    """NaN where the signal is."""
-    for j in range(signal.size):
-        f = np.float64(flat[j])
-        divided = np.float32(np.float64(spread[j]) / (f * f))
-        variance[j] = divided if signal[j] == signal[j] else np.float32(math.nan)
-
-
-@kernel(apart=True)
-def _add_flat_noise(signal, flat, flat_variance, variance):
-    for j in range(signal.size):
-        relative = np.float64(signal[j]) / np.float64(flat[j])
-        variance[j] += relative * relative * flat_variance[j]
-
-
-@kernel(apart=True)
-def _add_flat_flags(master, signal, flags):
-    for j in range(signal.size):
-        flag = master[j]
-        mended = (flag & (_REPAIRED | _NO_DATA)) == _REPAIRED
-        bad = ((flag & _BAD) != 0) & (not mended)
-        flags[j] |= (flag & _OF_THE_PIXEL) | (_BAD_FLAT if bad else _NONE)
-        signal[j] = np.float32(math.nan) if bad else signal[j]
-
-
-@kernel
-def divide(net, spread, flat, flat_variance, flat_flags, signal, variance, flags):
-    """*net* and its variance *spread* divided by *flat*; pixels without a usable flat become NaN.
-
-    *spread* and *variance* may be empty, when only the signal is wanted.
-    """
-    for i in range(signal.shape[0]):
-        _divide(net[i], flat[i], flags[i], signal[i])
-        if flat_flags.size > 0:
-            _add_flat_flags(flat_flags[i], signal[i], flags[i])
-        if spread.size > 0:
-            _divide_variance(spread[i], signal[i], flat[i], variance[i])
-            if flat_variance.size > 0:
-                _add_flat_noise(signal[i], flat[i], flat_variance[i], variance[i])
+    height, width = light.shape
+    n, side = len(rows) - 1, (rows.shape[1] - width) // 2
+    period = len(channels.constant)
+    rows[:] = math.nan
+    for i in range(height + n // 2):
+        if i < height:
+            net = rows[i % n, side : side + width]
+            flags = row_of(made.flags, around.flags, top, i)
+            _begin_row(light[i], i, (y0 + i) % period, masters, channels, numbers, net, flags)
+        y = i - n // 2  # the lowest of the rows that its taps reach has just been made
+        if max(0, top - halo) <= y < min(height, top + len(made.signal) + halo):
+            net = rows[y % n, side : side + width]
+            signal = row_of(made.signal, around.signal, top, y)
+            flags = row_of(made.flags, around.flags, top, y)
+            _divide(net, _under(masters.flat, y), _under(masters.flat_flags, y), signal, flags)
+            if made.variance.size > 0:
+                _estimate_row(
+                    rows, side, y, height, (y0 + y) % period, masters, channels, numbers, taps, square, work,
+                    signal, row_of(made.variance, around.variance, top, y),
+                )  # fmt: skip
