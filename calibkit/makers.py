@@ -20,6 +20,10 @@ MadeRows = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 class FrameMaker(Protocol):
     """Makes rows of one frame."""
 
+    @property
+    def in_files(self) -> bool:
+        """Whether all that it reads lies in files, so that it is little to be sent to where they can be read."""
+
     def expect(self, y0: int, y1: int) -> None:
         """Be told that rows from these will be asked for next, by this thread, of this and other frames."""
 

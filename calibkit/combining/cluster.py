@@ -11,11 +11,12 @@ from calibkit.combining.bands import OUTPUTS, BandCombiner, Tally
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import Band, StackReader
 from calibkit.flags import FLAG_DTYPE
-from calibkit.memory import aligned_empty
+from calibkit.memory import Scratch
 from calibkit.progress import Progress
 
 #: Bytes of what makes rows, sent with every band, that are not worth a word: beyond it holds pixels, not names of files.
 _MOST_MAKER = 2**18
+_scratch = Scratch()
 
 
 def combine_rows(
@@ -49,8 +50,8 @@ def combine_made(
 ) -> tuple[dict[str, np.ndarray], Tally]:
     """`combine_rows` of rows that the worker makes itself, by a pickled `RowMaker`."""
     shape = (plan.n_frames, y1 - y0, width)
-    kinds = (np.float32, np.float32, FLAG_DTYPE)
-    made = tuple(aligned_empty(shape[0] * shape[1] * width, kind).reshape(shape) for kind in kinds)
+    kinds = {"signal": np.float32, "variance": np.float32, "flags": FLAG_DTYPE}
+    made = tuple(_scratch.take(name, shape, kind) for name, kind in kinds.items())
     flagged = pickle.loads(maker)(y0, y1, made)
     band = Band(made[0], made[2] if flagged else None, made[1] if has_variance else None)
     out = {name: np.zeros(shape[1:], kind) for name, kind in OUTPUTS.items()}

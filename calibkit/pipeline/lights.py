@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -21,7 +20,7 @@ from calibkit.makers import maker_of, tell_maker
 from calibkit.memory import release_memory
 from calibkit.meta import known
 from calibkit.pipeline.camera import Camera, PerChannel
-from calibkit.pipeline.making import Made, MasterMaker, flag_counts, refuse_change
+from calibkit.pipeline.making import Made, MasterMaker, changed, flag_counts, refuse_change, with_defects
 from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, PASSING, Store, key_of
@@ -31,7 +30,6 @@ from calibkit.session import Frame, Tolerances
 from calibkit.statistics import measure_noise
 
 if TYPE_CHECKING:
-    from calibkit.defects import DefectMap
     from calibkit.recipe import DefectSettings
 
 
@@ -62,6 +60,8 @@ class LightMaker:
         Below the output folder, for the calibrated lights.
     rereads : bool
         Raw lights may be read again when what is made of them is wanted, instead of keeping that in a file.
+    elsewhere : bool
+        What makes lights again is sent to a cluster's workers, and so must be little: masters that lie in files.
     progress : callable
         Called after every band of a light; may raise `Cancelled`.
     """
@@ -77,6 +77,7 @@ class LightMaker:
         tolerances: Tolerances,
         folder: str = LIGHTS,
         rereads: bool = False,
+        elsewhere: bool = False,
         progress: Progress = silent,
     ) -> None:
         self._store = store
@@ -95,10 +96,9 @@ class LightMaker:
             made = maker.get(spec)
             if made is not None:
                 self._made[role] = made
-        self._rereads = rereads
-        self._digests: dict[Path, str] = {}
+        self._rereads, self._elsewhere = rereads, elsewhere
         self._masters: dict[str, xr.Dataset] = {}
-        self._defects: DefectMap | None = None
+        self._defects: xr.DataArray | None = None
         self._loading = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -140,17 +140,8 @@ class LightMaker:
         """Fill in the row."""
         path = self._store.place(self._folder, name)
         digest = sha256_of(frame.path)
-        row.key = key_of(
-            light=digest,
-            cfa=frame.info.cfa,
-            masters={role: made.key for role, made in self._made.items()},
-            dark_scale=self._plan.dark_scale,
-            gain=row.gain,
-            read_noise=row.read_noise,
-            defects=asdict(self._settings),
-        )
+        row.key = self._key(frame, digest)
         row.path = str(path.relative_to(self._store.out))
-        self._digests[frame.path] = digest
         done = self._store.finished(path, row.key, passing=not needed)
         if done is not None:
             for field in ("units", "before", "after", "flags", "seconds", "steps", "stars"):
@@ -161,7 +152,7 @@ class LightMaker:
         self._store.refuse_foreign(path)
         light, result = self._calibrated(frame, row)
         self._store.forget(path)
-        if not needed and self._rereads and made_again(result):
+        if not needed and self._rereads and made_again(result, elsewhere=self._elsewhere):
             from calibkit.align.stars import survey_light
 
             self._progress(0, 1, f"calibrating {name}")
@@ -189,6 +180,17 @@ class LightMaker:
             )
         row.status = MADE
 
+    def _key(self, frame: Frame, digest: str) -> str:
+        return key_of(
+            light=digest,
+            cfa=frame.info.cfa,
+            masters={role: made.key for role, made in self._made.items()},
+            dark_scale=self._plan.dark_scale,
+            gain=_plain(self._camera.gain),
+            read_noise=_plain(self._camera.read_noise),
+            defects=asdict(self._settings),
+        )
+
     def _calibrated(self, frame: Frame, row: LightRow) -> tuple[xr.DataArray, xr.Dataset]:
         """The raw light, a stack of one frame, and the calibrated one, both lazy."""
         self._load()
@@ -208,12 +210,12 @@ class LightMaker:
             return None
         with collected([]):  # what it has to say is in its row already
             _, result = self._calibrated(frame, replace(row))
-        return result if made_again(result) else None
+        return result if made_again(result, elsewhere=self._elsewhere) else None
 
-    def refuse_changed(self, frame: Frame) -> None:
-        """Raise FrameFileError when the raw light is not what it was when `make` looked at it."""
-        if frame.path in self._digests:  # a cluster's worker has made a file of it, which stays as it is
-            refuse_change(frame.path, self._digests[frame.path])
+    def refuse_changed(self, frame: Frame, row: LightRow) -> None:
+        """Raise FrameFileError when there is no file of *row*, and the raw light is not what it was when `make` looked at it."""
+        if not (self._store.out / row.path).exists() and self._key(frame, sha256_of(frame.path)) != row.key:
+            raise changed(frame.path)
 
     def _load(self) -> None:
         """The masters, once, when the first light needs them."""
@@ -226,11 +228,12 @@ class LightMaker:
             role: made.data[[name for name in _USED if name in made.data]]
             for role, made in self._made.items()
         }
-        flat = masters.get("flat")
-        if flat is not None and self._settings.find:
-            from calibkit.defects import find_defects
-
-            self._defects = find_defects(flat=flat)
+        if "flat" in masters and self._settings.find:
+            flat = self._made["flat"].data
+            flat = (
+                flat if "defects" in flat else with_defects(masters["flat"])
+            )  # one that was among the frames
+            self._defects = flat["defects"]
         self._masters = masters
 
     def release(self) -> None:
@@ -306,9 +309,13 @@ class LightMaker:
         return agreed
 
 
-def made_again(light: xr.Dataset) -> bool:
-    """Whether rows of a calibrated light can be made at any time, for little more than reading them from a file."""
-    return maker_of(light) is not None
+def made_again(light: xr.Dataset, *, elsewhere: bool = False) -> bool:
+    """Whether rows of a calibrated light can be made at any time, for little more than reading them from a file.
+
+    And, if *elsewhere*, by whoever sees the files.
+    """
+    maker = maker_of(light)
+    return maker is not None and (maker.in_files or not elsewhere)
 
 
 def _plain(value: PerChannel | None) -> Any:

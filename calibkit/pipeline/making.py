@@ -237,13 +237,14 @@ class MasterMaker:
         # What the session keeps together although its temperature drifts (and warns of) is not refused here.
         options["temperature_tolerance"] = self._temperature_limit(group)
         if spec.kind == "flat":
-            return masters.master_flat(stack, **options)
+            flat = masters.master_flat(stack, **options)
+            return flat if self._hot_limit(spec) is None else with_defects(flat)
         return masters.master_dark(stack, hot_sigma=self._hot_limit(spec), **options)
 
     def _hot_limit(self, spec: MasterSpec) -> float | None:
         """None for halves, whose hot pixels tell the strength of a dark, and for flat darks.
 
-        The lights' own dark tells what is hot in them, and the flat itself is searched for what is wrong with it.
+        The lights' own dark tells what is hot in them, and a flat is searched for what is wrong with it (`with_defects`).
         """
         return None if spec.half or spec.kind == "flat dark" else self._hot_sigma
 
@@ -309,6 +310,17 @@ class MasterMaker:
         return progress
 
 
+def with_defects(flat: xr.Dataset) -> xr.Dataset:
+    """A master flat with what `calibkit.find_defects` finds in it: flags (y, x) called ``defects``.
+
+    They go into its file, so that they are looked for once, and are not among its own flags: a pixel that is merely duller
+    or brighter than those around it still has a usable flat.
+    """
+    from calibkit.defects import find_defects
+
+    return flat.assign(defects=find_defects(flat=flat).flags.variable)
+
+
 def jobs_of(specs: Sequence[MasterSpec]) -> tuple[list[MasterSpec], list[list[int]]]:
     """The masters in an order for `MasterMaker.make`, those first that need no others; and for each the places of its parts."""
     ordered = sorted(specs, key=lambda spec: bool(_made_parts(spec)))
@@ -339,8 +351,12 @@ def _take_over(row: MasterRow, known: Mapping[str, Any]) -> None:
 def refuse_change(path: Path, digest: str) -> None:
     """After a frame was worked on: raise FrameFileError if it is not what it was when its digest was taken."""
     if sha256_of(path) != digest:
-        msg = f"{path}: changed while it was being read; nothing was made of it, run it again"
-        raise FrameFileError(msg)
+        raise changed(path)
+
+
+def changed(path: Path) -> FrameFileError:
+    """The error for a frame that is not what it was when its digest was taken."""
+    return FrameFileError(f"{path}: changed while it was being read; nothing was made of it, run it again")
 
 
 def describe(row: MasterRow, data: xr.Dataset) -> None:

@@ -27,11 +27,11 @@ from calibkit.io.provenance import hash_inputs
 from calibkit.io.result_file import plane_of
 from calibkit.io.save import open_result, save
 from calibkit.memory import release_memory
+from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.lights import made_again
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
 from calibkit.pipeline.store import STACKS, Store, key_of
 from calibkit.pipeline.warned import collected
-from calibkit.progress import Progress
 from calibkit.recipe import Recipe
 from calibkit.session import Group
 from calibkit.session.grouping import filter_key
@@ -58,13 +58,13 @@ _OFTEN = 2.5
 class LightSource:
     """How a calibrated light is come by.
 
-    ``open(row)`` gives it, or None where it first has to be written, which ``write()`` does; ``refuse_changed()`` raises
-    FrameFileError when the raw frame has changed.
+    ``open(row)`` gives it, or None where it first has to be written, which ``write()`` does; ``refuse_changed(row)`` raises
+    FrameFileError when the raw frame has changed since, and there is no file of it.
     """
 
     open: Callable[[LightRow], xr.Dataset | None]
     write: Callable[[], LightRow]
-    refuse_changed: Callable[[], None]
+    refuse_changed: Callable[[LightRow], None]
 
 
 @dataclass
@@ -76,6 +76,17 @@ class LightSet:
     flat: xr.Dataset | None = None
     rows: list[LightRow] = field(default_factory=list)
     sources: list[LightSource] = field(default_factory=list)
+
+
+def often_again(count: int, shape: tuple[int, int]) -> bool:
+    """Whether so many lights are better written, however they come to lie on each other."""
+    from calibkit.align.stacking import unturned_rows_again
+
+    return unturned_rows_again(count, shape) > _OFTEN
+
+
+def _write(source: LightSource) -> LightRow:
+    return source.write()
 
 
 def set_of(light: Group) -> tuple[object, ...]:
@@ -94,13 +105,13 @@ class StackMaker:
         Where they go.
     recipe : Recipe
         How they are aligned, combined and shown.
-    progress : callable
+    progress : Lanes
         Called as ``progress(done, total, what)``.
     client : dask.distributed.Client or None
         Where lights are combined.
     """
 
-    def __init__(self, store: Store, recipe: Recipe, *, progress: Progress, client: Any = None) -> None:
+    def __init__(self, store: Store, recipe: Recipe, *, progress: Lanes, client: Any = None) -> None:
         self._store = store
         self._recipe = recipe
         self._progress = progress
@@ -147,8 +158,7 @@ class StackMaker:
             return key
         self._store.refuse_foreign(path)
         data = self._combined(lights, good, row)
-        for number in good:
-            lights.sources[number].refuse_changed()
+        in_threads(lambda number: lights.sources[number].refuse_changed(lights.rows[number]), good)
         self._store.forget(path)
         save(hash_inputs(data), path, overwrite=True)
         del data
@@ -158,22 +168,31 @@ class StackMaker:
         row.status = MADE
         return key
 
-    def _opened(self, lights: LightSet, number: int, *, written: bool = False) -> xr.Dataset:
-        """A calibrated light, from a file if it is to be *written*.
+    def _opened(self, lights: LightSet, good: Sequence[int]) -> list[xr.Dataset]:
+        """The calibrated lights; those that cannot be made whenever their rows are asked for are written first."""
+        frames = {number: lights.sources[number].open(lights.rows[number]) for number in good}
+        if missing := [number for number, frame in frames.items() if frame is None]:
+            frames |= self._written(lights, missing)
+        return [frames[number] for number in good]
+
+    def _written(self, lights: LightSet, numbers: Sequence[int]) -> dict[int, xr.Dataset]:
+        """Calibrated lights from files that are written now.
 
         Raises
         ------
         FrameFileError
-            It could be made before, and cannot any more.
+            One could be made before, and cannot any more.
         """
-        source = lights.sources[number]
-        if not written and (data := source.open(lights.rows[number])) is not None:
-            return data
-        lights.rows[number] = source.write()
-        if lights.rows[number].status == FAILED:
-            msg = f"{lights.rows[number].error}; run it again, and the stack is made of the other lights"
-            raise FrameFileError(msg)
-        return source.open(lights.rows[number])
+        jobs = [(lights.sources[number],) for number in numbers]
+        rows = self._progress.run(
+            _write, jobs, "writing lights", before=0, total=len(jobs), client=self._client
+        )
+        for number, row in zip(numbers, rows, strict=True):
+            lights.rows[number] = row
+            if row.status == FAILED:
+                msg = f"{row.error}; run it again, and the stack is made of the other lights"
+                raise FrameFileError(msg)
+        return {number: lights.sources[number].open(lights.rows[number]) for number in numbers}
 
     def _stars(self, lights: Sequence[LightRow], frames: Sequence[xr.Dataset]) -> list[Stars]:
         """Stars of every light: those that were found when it was made, and of the others those that are found now."""
@@ -190,7 +209,7 @@ class StackMaker:
         from calibkit.align import measure_quality, register, stack_lights
         from calibkit.align.stacking import rows_again
 
-        frames = [self._opened(which, number) for number in good]
+        frames = self._opened(which, good)
         lights, flat = [which.rows[number] for number in good], which.flat
         release_memory()
         stars = self._stars(lights, frames)
@@ -224,10 +243,13 @@ class StackMaker:
         _tell_of_rings(frames[0], quality["fwhm"], transforms, options, row.line)
         release_memory()  # what stars were looked for in
         if rows_again(transforms) > _OFTEN:
-            frames = [
-                self._opened(which, number, written=True) if moved.ok and made_again(frame) else frame
+            again = [
+                number
                 for number, frame, moved in zip(good, frames, transforms, strict=True)
+                if moved.ok and made_again(frame)
             ]
+            written = self._written(which, again)
+            frames = [written.get(number, frame) for number, frame in zip(good, frames, strict=True)]
         stack = stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
         return _of_line(stack, row.line, flat) if row.line else stack
 
