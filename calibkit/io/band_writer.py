@@ -17,6 +17,7 @@ import xarray as xr
 from calibkit.cfa import pattern_of
 from calibkit.computing import compute_here
 from calibkit.errors import Cancelled
+from calibkit.io.direct import BLOCK, placed_like
 from calibkit.io.result_file import ImagePlan
 from calibkit.memory import Scratch, band_rows
 from calibkit.progress import Progress
@@ -106,15 +107,14 @@ class _Writer:
             raise Cancelled(msg)
         for image, offset, rows in zip(self._images, self._offsets, parts, strict=True):
             height, width = image.shape[-2:]
-            stored = image.encode(
-                np.asarray(rows), self._scratch.take("bytes", (rows.size * abs(image.bitpix) // 8,), np.uint8)
-            )
-            row_bytes = stored.dtype.itemsize * width
-            for plane, data in enumerate(stored.reshape(-1, y1 - y0, width)):
+            row_bytes = width * abs(image.bitpix) // 8
+            size = (y1 - y0) * row_bytes
+            for plane, values in enumerate(np.asarray(rows).reshape(-1, y1 - y0, width)):
                 start = offset + (plane * height + y0) * row_bytes
-                self._part.write_at(start, data)
+                memory = self._scratch.take("bytes", (size + BLOCK,), np.uint8)
+                self._part.write_at(start, image.encode(values, placed_like(memory, start, size)))
                 if self._flush:
-                    self._part.begin_flush(start, data.nbytes)
+                    self._part.begin_flush(start, size)
         self._tell(y1 - y0)
 
 

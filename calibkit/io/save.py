@@ -31,6 +31,7 @@ def save(
     overwrite: bool = False,
     workers: int | None = None,
     flush: bool = True,
+    cached: bool = True,
     progress: Progress = silent,
 ) -> Path:
     """Write a result as a FITS file.
@@ -50,6 +51,9 @@ def save(
     flush : bool
         Wait until the bytes are on the disk. Without, the file is there at once and whole for every program, but may be
         lost if the power fails within the next half minute.
+    cached : bool
+        Leave the bytes in the system's cache, for what reads them next. Without, a large file goes past it to a disk that is
+        fast, which is less work; only Linux can.
     progress : callable
         Called with (rows done, rows, what) after every band.
 
@@ -100,6 +104,8 @@ def save(
         end += len(block) + image.nbytes + -image.nbytes % _BLOCK
     with part_file(target, overwrite=overwrite) as part:
         part.reserve(end + len(table))
+        if not cached:
+            part.pass_cache()
         for block, offset, image in zip(blocks, offsets, images, strict=True):
             part.write_at(offset - len(block), block)
             part.write_at(offset + image.nbytes, bytes(-image.nbytes % _BLOCK))

@@ -215,7 +215,7 @@ class MasterMaker:
                 raise
             return self._make(replace(spec, group=good), row)
         self._store.forget(path)
-        save(hash_inputs(data), path, overwrite=True, flush=not self._store.defers)
+        save(hash_inputs(data), path, overwrite=True, flush=not self._store.defers, cached=False)
         describe(row, data)
         del data
         release_memory()

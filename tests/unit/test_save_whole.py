@@ -15,7 +15,7 @@ import xarray as xr
 
 import calibkit
 from calibkit.errors import Cancelled, OutputError
-from calibkit.io import atomic
+from calibkit.io import atomic, direct
 
 
 def make_result() -> xr.Dataset:
@@ -175,3 +175,92 @@ def test_no_permission_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(Path, "open", refuse)
         with pytest.raises(OutputError, match="no permission to write into"):
             calibkit.save(make_result(), tmp_path / "r.fits")
+
+
+def test_bytes_past_the_cache_are_those_that_go_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images at odd places, in several planes and types, of which only the whole blocks go past it."""
+    monkeypatch.setattr(direct, "LEAST_BYTES", 2 * direct.BLOCK)
+    monkeypatch.setattr(direct, "FAST", 0.0)
+    rng = np.random.default_rng(1)
+    shape = (3, 131, 217)
+    kinds = {"signal": "f4", "variance": "f4", "flags": "u2", "small": "u1", "wide": "f8"}
+    result = xr.Dataset(
+        {
+            name: (("channel", "y", "x"), rng.integers(0, 200, shape).astype(kind))
+            for name, kind in kinds.items()
+        },
+        attrs={"units": "adu", "kind": "light"},
+    )
+    sizes: list[int] = []
+    write = direct.DirectWriter.write
+
+    def noting(self: direct.DirectWriter, offset: int, data: memoryview) -> slice:
+        done = write(self, offset, data)
+        sizes.append(done.stop - done.start)
+        assert (offset + done.start) % direct.BLOCK == 0 or not sizes[-1]
+        return done
+
+    monkeypatch.setattr(direct.DirectWriter, "write", noting)
+    paths = [calibkit.save(result, tmp_path / f"{cached}.fits", cached=cached) for cached in (True, False)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    handle = direct.DirectWriter(paths[0])
+    if handle._handle is not None:  # the file system can
+        handle.close()
+        assert len([size for size in sizes if size]) == 3 * len(kinds)
+    lazy = result.chunk(y=40)
+    assert calibkit.save(lazy, tmp_path / "lazy.fits", cached=False).read_bytes() == paths[0].read_bytes()
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no such way of writing here")
+@pytest.mark.parametrize("trouble", ["slow", "blocks", "short"])
+def test_what_does_not_go_past_the_cache_goes_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    path = tmp_path / "file"
+    data = np.random.default_rng(2).integers(0, 256, 10 * direct.BLOCK).astype(np.uint8)
+    memory = direct.placed_like(np.empty(data.size + direct.BLOCK, np.uint8), 100, data.size)
+    memory[:] = data
+    monkeypatch.setattr(direct, "LEAST_BYTES", 1)
+    monkeypatch.setattr(direct, "FAST", 1e30 if trouble == "slow" else 0.0)
+    put, tried = os.pwrite, []
+
+    def pwrite(handle: int, part: memoryview, offset: int) -> int:
+        if handle == part_handle:
+            tried.append(offset)
+            if trouble == "blocks":
+                raise OSError(errno.EINVAL, "blocks of 64 kB")
+            if trouble == "short":
+                part = part[: direct.BLOCK]
+        return put(handle, part, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with atomic.part_file(path, overwrite=False) as part:
+        part.pass_cache()
+        part_handle = part._direct._handle
+        part.write_at(100, memory)
+        part.write_at(100 + data.size, memory[:7])
+        part.write_at(0, bytes(range(100)))
+        if part_handle is not None:
+            assert len(tried) == (9 if trouble == "short" else 1)
+            part.write_at(100, memory)
+            assert len(tried) == (18 if trouble == "short" else 1), (
+                "it is not tried again where it does no good"
+            )
+        part.finish(overwrite=False)
+    assert path.read_bytes() == bytes(range(100)) + data.tobytes() + data[:7].tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no such way of writing here")
+def test_a_disk_that_fills_past_the_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "LEAST_BYTES", 1)
+
+    def full(*_: object) -> slice:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(direct.DirectWriter, "write", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        calibkit.save(make_result(), tmp_path / "r.fits", cached=False)
+    assert files(tmp_path) == []
