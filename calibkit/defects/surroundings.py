@@ -118,6 +118,7 @@ class Comparison:
     def __init__(self, frame: xr.Dataset, around: Surroundings, *, least: float) -> None:
         self._cell, _ = channel_index(frame)
         self._taps, self._rings = neighbour_taps(self._cell, _REACHES)
+        self._window, self._mask = window_of(self._taps, self._rings)
         self._halo = reach_of(self._taps)
         self._signal = rows_in(frame, "signal")
         self._flags = rows_in(frame, "flags") if "flags" in frame else None
@@ -151,6 +152,8 @@ class Comparison:
             np.roll(self._cell, -above, axis=0),
             np.roll(self._taps, -above, axis=0),
             np.roll(self._rings, -above, axis=0),
+            self._window,
+            np.roll(self._mask, -above, axis=0),
             *self._nodes,
             *self._grids,
             self._least,
@@ -162,6 +165,34 @@ class Comparison:
         )
         own = slice(y0 - above, y1 - above)
         return Standing(place[:count], stands[:count], signal[own], None if flags is None else flags[own])
+
+
+def window_of(taps: np.ndarray, rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The neighbours of `calibkit.cfa.neighbours.neighbour_taps` as rows of a window.
+
+    Returns
+    -------
+    window : numpy.ndarray
+        int64 (part, row): offsets of rows that hold neighbours; no part where they do not fit.
+    mask : numpy.ndarray
+        uint32 (py, px, part, row, column): 1 for a neighbour, from the leftmost of all columns on.
+    """
+    from calibkit.kernels.defects import WINDOW_COLUMNS, WINDOW_ROWS
+
+    found = np.unique(taps[..., 0])
+    left = int(np.abs(taps[..., 1]).max())
+    parts = -(-found.size // WINDOW_ROWS) if 2 * left < WINDOW_COLUMNS else 0
+    window = np.zeros(parts * WINDOW_ROWS, np.int64)
+    mask = np.zeros((*rings.shape[:2], window.size, WINDOW_COLUMNS), np.uint32)
+    if parts:
+        window[: found.size] = found
+        for a, b in np.ndindex(rings.shape[:2]):
+            dy, dx = taps[a, b, : rings[a, b, -1]].T
+            mask[a, b, np.searchsorted(found, dy), dx + left] = 1
+    return (
+        window.reshape(parts, WINDOW_ROWS),
+        mask.reshape(*rings.shape[:2], parts, WINDOW_ROWS, WINDOW_COLUMNS),
+    )
 
 
 def bands_of(height: int) -> list[tuple[int, int]]:

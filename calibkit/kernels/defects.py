@@ -11,6 +11,8 @@ from calibkit.kernels.sorting import sort_values
 
 #: Median of the neighbours and smooth level agree within so many sigma: four times what noise makes of it.
 _AGREE = 0.8
+#: The neighbours are looked at in windows of so many rows and columns: a vector, and the rows of a 2 × 2 pattern.
+WINDOW_ROWS, WINDOW_COLUMNS = 7, 16
 
 
 @kernel(apart=True)
@@ -72,18 +74,21 @@ def _counts_beside(signal, taps, rings, a, b, y, x, low, high):
 
 
 @kernel
-def _surely_between(flat, at, offsets, low, high):
+def _surely_between(flat, at, rows, mask, count, low, high):
     """Whether more than half of the neighbours, were there all of them, lie above *low* and as many below *high*.
 
-    Then their median lies between, whichever of them are missing. *offsets* are those of the neighbours in *flat*
-    from place *at*; as numbers without a sign they need not be looked at for places before the array.
+    Then their median lies between, whichever of them are missing. Rows of the window around the pixel begin in *flat*
+    at place *at* and *rows* from it, and *mask* tells which of their pixels are its *count* neighbours: so they are
+    compared with vector instructions. (Numbers without a sign are not looked at for places before the array.)
     """
     over = under = np.uint32(0)
-    for k in range(np.uint64(offsets.size)):
-        value = flat[np.uint64(at) + offsets[k]]
-        over += np.uint32(value > low)
-        under += np.uint32(value < high)
-    return min(over, under) > max(offsets.size // 2, 2)
+    for part in range(rows.shape[0]):
+        for j in range(np.uint64(WINDOW_COLUMNS)):
+            for k in range(np.uint64(WINDOW_ROWS)):
+                value = flat[at + rows[part, k] + j]
+                over += np.uint32(value > low) & mask[part, k, j]
+                under += np.uint32(value < high) & mask[part, k, j]
+    return min(over, under) > max(count // 2, 2)
 
 
 @kernel(apart=True)
@@ -119,6 +124,8 @@ def stand_out(
     cell,
     taps,
     rings,
+    window,
+    mask,
     rows,
     row_weights,
     columns,
@@ -141,6 +148,8 @@ def stand_out(
     signal : array
         Rows of the frame, of which those from *top* to *bottom* are looked at; what is not finite, and so left out,
         is NaN.
+    window, mask : arrays
+        What `calibkit.defects.surroundings.window_of` makes of *taps*.
     rows, row_weights, columns, column_weights : arrays
         Node of the grids below or beside every row and column of the frame, and the weight of the next one.
     level, sigma : arrays, (channel, node row, node column)
@@ -160,8 +169,8 @@ def stand_out(
     qy, qx, most = taps.shape[:3]
     values = np.empty(most, np.float64)
     flat = signal.reshape(-1)
-    offsets = (taps[..., 0] * width + taps[..., 1]).astype(np.uint64)
-    halo = np.abs(taps).max()
+    halo, left = np.abs(taps[..., 0]).max(), np.abs(taps[..., 1]).max()
+    window_rows = (window * width).astype(np.uint64)
     # Level and noise at the nodes above and below the row, and of which nodes these are.
     levels, noises = np.empty((py, 2, width), np.float64), np.empty((py, 2, width), np.float64)
     held = -1
@@ -177,7 +186,7 @@ def stand_out(
             held = r
         mean_at, noise_at = levels[y % py], noises[y % py]
         _far_ones(signal[y], mean_at, noise_at, p, least, far)
-        inside_rows = halo <= y < height - halo
+        inside_rows = window.size > 0 and halo <= y < height - halo
         for k in range(_list_true(far, far_ones)):
             x = far_ones[k]
             mean = mean_at[0, x] + p * (mean_at[1, x] - mean_at[0, x])
@@ -187,12 +196,17 @@ def stand_out(
             reach = _AGREE * noise
             reference = mean
             a, b = y % qy, x % qx
-            near = offsets[a, b, : rings[a, b, rings.shape[2] - 1]]
-            inside = inside_rows and halo <= x < width - halo
+            inside = inside_rows and left <= x <= width - WINDOW_COLUMNS + left
             if not (
                 inside
                 and _surely_between(
-                    flat, y * width + x, near, np.float32(mean - reach), np.float32(mean + reach)
+                    flat,
+                    np.uint64(y * width + x - left),
+                    window_rows,
+                    mask[a, b],
+                    rings[a, b, rings.shape[2] - 1],
+                    np.float32(mean - reach),
+                    np.float32(mean + reach),
                 )
             ):
                 count, below, above = _counts_beside(
