@@ -14,7 +14,7 @@ from calibkit.calibration import checks
 from calibkit.calibration.dark import dark_scales, fingerprint, same_bias
 from calibkit.calibration.engine import TEMPERATURE_TOLERANCE, input_files
 from calibkit.calibration.flat import prepare_normalisation, subtracted_stack, warn_of_exposure
-from calibkit.calibration.flat_level import add_variance, divide_by_level
+from calibkit.calibration.flat_level import add_times, divide_by_level
 from calibkit.calibration.levels import per_channel
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
@@ -131,8 +131,9 @@ def master_dark(
             del result.attrs["channel_level"]
     if hot_sigma is None:
         return result
-    found = find_defects(dark=result, sigma=hot_sigma)
-    return result.assign(flags=result["flags"] | found.flags)
+    found = find_defects(dark=result, sigma=hot_sigma).flags
+    np.bitwise_or(found.values, np.asarray(result["flags"].data), out=found.values)
+    return result.assign(flags=found)
 
 
 def master_flat(
@@ -370,16 +371,17 @@ def _bias_for(bias: xr.Dataset, frames: xr.DataArray, subject: str) -> tuple[xr.
 
 
 def _minus(result: xr.Dataset, bias: xr.Dataset, unknown: list[str]) -> xr.Dataset:
+    """A combined dark without the bias, in its own memory."""
     step: dict[str, Any] = {"frames": int(bias.attrs.get("n_frames", 1)), "fingerprint": fingerprint(bias)}
     if unknown:
         step["not compared"] = unknown
     pedestal = float(result.attrs.get("pedestal", 0.0) or 0.0) - float(bias.attrs.get("pedestal", 0.0) or 0.0)
-    signal = result["signal"].data - np.asarray(bias["signal"].data) - np.float32(pedestal)
-    result = result.assign(
-        signal=result["signal"].copy(data=signal),
-        variance=result["variance"].copy(data=result["variance"].data + np.asarray(bias["variance"].data)),
-        flags=result["flags"] | np.asarray(bias["flags"].data),
-    )
+    own = {name: np.require(result[name].data, None, ["C", "W"]) for name in ("signal", "variance", "flags")}
+    add_times(own["signal"], bias["signal"].data, -1.0)
+    own["signal"] -= np.float32(pedestal)
+    add_times(own["variance"], bias["variance"].data, 1.0)
+    own["flags"] |= np.asarray(bias["flags"].data)
+    result = result.assign({name: result[name].copy(data=values) for name, values in own.items()})
     result = meta.add_step(result, "subtract bias", **step, inputs=input_files(bias))
     result.attrs |= {"bias_subtracted": True, "pedestal": 0.0}
     result.attrs.pop("black", None)
@@ -448,5 +450,5 @@ def _add_master_noise(
     """*result* with the variance that the masters bring, which is the same in every frame, added in its own memory."""
     for part, factor in ((bias, 1.0 - 2.0 * scale if common else 1.0), (dark, scale**2)):
         if part is not None and "variance" in part:
-            add_variance(result["variance"].data, part["variance"].data, factor)
+            add_times(result["variance"].data, part["variance"].data, factor)
     return result

@@ -160,18 +160,18 @@ def refuse_saturated(share: float, name: str) -> None:
         raise MismatchError(msg)
 
 
-def add_variance(variance: np.ndarray, master: Any, factor: float) -> None:
-    """Add *factor* times the variance of a master, which may be lazy, in place."""
+def add_times(values: np.ndarray, master: Any, factor: float) -> None:
+    """Add *factor* times an image of a master, which may be lazy, to *values*, in place."""
     from calibkit.kernels.flat import add_scaled
 
     read: Callable[[int, int], np.ndarray] = rows_of(master) or partial(rows_of_array, master)
 
     def add(rows: slice) -> None:
-        own = variance[rows].reshape(-1)
-        more = np.ascontiguousarray(read(rows.start, rows.start + len(variance[rows])), np.float32)
+        own = values[rows].reshape(-1)
+        more = np.ascontiguousarray(read(rows.start, rows.start + len(values[rows])), np.float32)
         add_scaled(more.reshape(-1), np.float32(factor), own)
 
-    in_threads(add, _bands(len(variance), 1))
+    in_threads(add, _bands(len(values), 1))
 
 
 def rows_of_array(master: Any, y0: int, y1: int) -> np.ndarray:
