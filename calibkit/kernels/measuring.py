@@ -48,6 +48,15 @@ def finish_moments(zero, total, square, width, count, last, mean, scatter):
         last[i] = count[i]
 
 
+@kernel(apart=True)
+def all_there(highest, width):
+    """Whether none of the highest samples is missing."""
+    missing = np.int32(0)
+    for i in range(width):
+        missing |= np.int32(not (highest[i] < np.inf))
+    return missing == 0
+
+
 @kernel
 def sort_and_measure(
     x, offset, size, steps, top, bottom, complete, block, total, square, s, count, first, last, mean, scatter
@@ -61,7 +70,8 @@ def sort_and_measure(
     top, bottom : int
         Only the sorted rows from *top* up to *bottom* are put into *s*.
     complete : bool
-        No sample is missing. Otherwise *steps* has to sort them all, so that missing ones come last.
+        No sample is missing. Otherwise *steps* has to sort them all, so that missing ones come last, and tell by that
+        where none is.
     block, total, square : array
         To work in: (samples, some pixels) and (some pixels,), the sums in the precision that the samples deserve.
     s, count, first, last, mean, scatter : array
@@ -77,12 +87,13 @@ def sort_and_measure(
         for f in range(top, bottom):
             copy(block[f], s[f, start:end], width)
         # sums are of the differences from a sample that is no outlier, so that no digits are lost
-        zero = block[n // 2 if complete else 0]
+        whole = complete or all_there(block[n - 1], width)
+        zero = block[n // 2 if whole else 0]
         total[:width] = 0.0
         square[:width] = 0.0
         first[start:end] = 0
-        count[start:end] = n if complete else 0
-        if complete:
+        count[start:end] = n if whole else 0
+        if whole:
             for f in range(0, n, 4):
                 b = block[f + 1] if f + 1 < n else zero
                 c = block[f + 2] if f + 2 < n else zero

@@ -211,40 +211,31 @@ def cannot_lose(bound, step, sigma, width, safe):
 
 
 @kernel
-def first_suspects(s, size, scatter, sigma_of, per_low, per_high, centre, safe, table, pixel):
-    """Put into *pixel* those that may lose a sample where none is missing, and put down their σ; how many."""
+def sure_columns(s, start, columns, scatter, sigma, per_low, per_high, centre, safe, table):
+    """Put down σ of pixels that lie side by side, from which no sample is missing, and tell which cannot lose one."""
     n = s.shape[0]
+    end = start + columns
     near, bound = table[RESULT], table[BOUND]
-    wide = centre.size
-    table[NUMBER] = n
-    found = 0
-    for start in range(0, size, wide):
-        columns = min(wide, size - start)
-        end = start + columns
-        sigma = sigma_of[start:end]
-        measure_all(
-            s[0, start:end],
-            s[(n - 1) // 2, start:end],
-            s[n // 2, start:end],
-            s[n - 1, start:end],
-            scatter[start:end],
-            per_low,
-            per_high,
-            columns,
-            centre,
-            near,
-            bound,
-            sigma,
-        )
-        if s.itemsize == 2:  # 16-bit numbers and their medians are exact in single precision
-            step_from(s, start, columns, near, table, BOUND, BOUND_STEP)
-        else:
-            step_from(s, start, columns, centre, table, BOUND, BOUND_STEP)
-        cannot_lose(bound, table[BOUND_STEP], sigma, columns, safe)
-        for c in range(columns):
-            pixel[found] = start + c
-            found += not safe[c]
-    return found
+    measure_all(
+        s[0, start:end],
+        s[(n - 1) // 2, start:end],
+        s[n // 2, start:end],
+        s[n - 1, start:end],
+        scatter[start:end],
+        per_low,
+        per_high,
+        columns,
+        centre,
+        near,
+        bound,
+        sigma,
+    )
+    table[NUMBER, :columns] = n
+    if s.itemsize == 2:  # 16-bit numbers and their medians are exact in single precision
+        step_from(s, start, columns, near, table, BOUND, BOUND_STEP)
+    else:
+        step_from(s, start, columns, centre, table, BOUND, BOUND_STEP)
+    cannot_lose(bound, table[BOUND_STEP], sigma, columns, safe)
 
 
 @kernel
@@ -270,6 +261,32 @@ def leave_suspects(
             pixel[left] = p
             left += not safe[c]
     return left
+
+
+@kernel
+def first_suspects(
+    s, size, count, least, scatter, first, last, sigma_of, per_low, per_high,
+    tile, centre, zero, at, values, safe, table, pixel,
+):  # fmt: skip
+    """Put into *pixel* those of more than *least* samples that may lose one, and put down their σ; returns how many."""
+    n, wide = tile.shape
+    found = 0
+    for start in range(0, size, wide):
+        columns = min(wide, size - start)
+        if n > least and fewest(count[start:], columns) == n:
+            sure_columns(
+                s, start, columns, scatter, sigma_of[start : start + columns], per_low, per_high, centre, safe, table
+            )  # fmt: skip
+            for c in range(columns):
+                pixel[found] = start + c
+                found += not safe[c]
+            continue
+        some = pixels_above(count[start:], columns, least, pixel[found:])
+        pixel[found : found + some] += start
+        found += leave_suspects(
+            s, pixel[found:], some, first, last, sigma_of, per_low, per_high, tile, centre, zero, at, values, safe, table
+        )  # fmt: skip
+    return found
 
 
 @kernel
@@ -336,30 +353,18 @@ def reject_winsorized(s, size, count, mean, scatter, first, last, low, high, ite
     slow = np.empty(size, np.int32)
     per_low = 1.0 / low  # infinite for a limit of zero: no bound tells anything then
     per_high = 1.0 / high
-    waiting = pixels_above(count, size, max(keep, 2), pixel)
+    waiting = 0
     for round_ in range(iterations):
-        if round_ == 0 and waiting == size and fewest(count, size) == n:
+        if round_ == 0:
             waiting = first_suspects(
-                s, size, scatter, sigma_of, per_low, per_high, centre, safe, table, pixel
-            )
+                s, size, count, max(keep, 2), scatter, first, last, sigma_of, per_low, per_high,
+                tile, centre, zero, at, values, safe, table, pixel,
+            )  # fmt: skip
         else:
             waiting = leave_suspects(
-                s,
-                pixel,
-                waiting,
-                first,
-                last,
-                sigma_of,
-                per_low,
-                per_high,
-                tile,
-                centre,
-                zero,
-                at,
-                values,
-                safe,
-                table,
-            )
+                s, pixel, waiting, first, last, sigma_of, per_low, per_high,
+                tile, centre, zero, at, values, safe, table,
+            )  # fmt: skip
         changed = 0
         unknown = 0
         for start in range(0, waiting, wide):
