@@ -94,13 +94,15 @@ class BandCombiner:
         frames: np.ndarray,
     ) -> int:
         """Combine *size* pixels from *offset* on; returns for how many the variance is not known."""
-        from calibkit.kernels import rejected, stacking
+        from calibkit.kernels import rejected, samples, stacking
 
         plan, work = self.plan, self.work
         count, first, last = work.count, work.first, work.last
-        if flags is not None and not flags[:, offset : offset + size].any():
-            flags = None  # nothing to leave out, to keep track of or to pass on
-        x, x_offset, missing = self._load(values, flags, channel, offset, size, frames)
+        flagged = work.flagged[:0]
+        if flags is not None:
+            flagged = work.flagged[: samples.list_flagged(flags, offset, size, work.flagged)]
+            flags = flags if flagged.size else None  # nothing to leave out, to keep track of or to pass on
+        x, x_offset, missing = self._load(values, flags, flagged, channel, offset, size, frames)
         complete = missing == 0
         rejecting = self._kernel is not None
         saturates = np.isfinite(plan.saturation)
@@ -140,7 +142,7 @@ class BandCombiner:
         results = (out[name][offset : offset + size] for name in ("signal", "variance", "n_kept"))
         unknown = stacking.store(first, last, count, value, work.scatter, factor, gain, *results)
         if flags is not None:
-            stacking.common_flags(flags, offset, size, work.state, out["flags"], offset)
+            stacking.common_flags(flags, offset, flagged, work.state, out["flags"], offset)
         if saturates:
             self._flag_saturated(size, offset, out)
         if not complete:
@@ -179,6 +181,7 @@ class BandCombiner:
         self,
         values: np.ndarray,
         flags: np.ndarray | None,
+        flagged: np.ndarray,
         channel: np.ndarray,
         offset: int,
         size: int,
@@ -199,7 +202,7 @@ class BandCombiner:
             )
         if flags is not None:
             missing += samples.drop_flagged(
-                flags, offset, size, fl.BAD, fl.REPAIRED, fl.NO_DATA, work.x, frames[:, 2]
+                flags, offset, flagged, fl.BAD, fl.REPAIRED, fl.NO_DATA, work.x, frames[:, 2]
             )
         return work.x, 0, missing
 

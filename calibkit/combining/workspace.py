@@ -46,7 +46,9 @@ class Workspace:
         # enough to keep a single outlier out of the middle, where the sums have their zero
         three = np.array([0, n // 2, n - 1], np.int32)
         self.few_steps = three[network(3)] if n > 2 else network(n)
-        self.count, self.first, self.last, self.pixel = (aligned_empty(chunk, np.int32) for _ in range(4))
+        self.count, self.first, self.last, self.pixel, self.flagged = (
+            aligned_empty(chunk, np.int32) for _ in range(5)
+        )
         self.mean, self.scatter, self.value, self.work = (aligned_empty(chunk, np.float64) for _ in range(4))
         self.marks = np.empty(chunk, np.bool_)
 

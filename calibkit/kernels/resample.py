@@ -127,16 +127,16 @@ def _weights_of(part, step, n, coefficients, weight):
     """
     begin, by = np.float32(part - 0.5), np.float32(step)
     for k in range(3):
-        c = coefficients[k]
-        e0, e2, e4, e6, e8, o1, o3, o5, o7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-        row, mirrored = weight[k], weight[5 - k]
+        e0, e2, e4 = coefficients[k, 0], coefficients[k, 1], coefficients[k, 2]
+        e6, e8, o1 = coefficients[k, 3], coefficients[k, 4], coefficients[k, 5]
+        o3, o5, o7 = coefficients[k, 6], coefficients[k, 7], coefficients[k, 8]
         for q in range(n):
             u = begin + by * np.float32(q)
             v = u * u
             even = e0 + v * (e2 + v * (e4 + v * (e6 + v * e8)))
             odd = u * (o1 + v * (o3 + v * (o5 + v * o7)))
-            row[q] = even + odd
-            mirrored[q] = even - odd
+            weight[k, q] = even + odd
+            weight[5 - k, q] = even - odd
 
 
 @kernel(inline="always")
@@ -146,44 +146,45 @@ def _along(a, b, c, d, e, f, row, q):
 
 
 @kernel(fastmath={"contract", "nsz"}, apart=True)
-def _run(signal, variance, top, left, n, wy, wx, value, spread):
-    """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) …
+def _run(planes, spreads, plane, top, left, n, wy, wx, values, variances, at):
+    """Value and variance at *n* places side by side, whose samples begin at (top, left), (top, left + 1) … of a plane.
 
-    All six rows are added at once, so that the weights along a row are read once and nothing is put down in between.
+    They go to the plane's row of *values* and *variances*, from *at* on. All six rows are added at once, so that the
+    weights along a row are read once and nothing is put down in between.
     """
+    signal, variance = planes[plane], spreads[plane]
+    value, spread = values[plane, at : at + n], variances[plane, at : at + n]
     end = left + n + 2 * REACH - 1
-    xa, xb, xc, xd, xe, xf = wx[0], wx[1], wx[2], wx[3], wx[4], wx[5]
-    ya, yb, yc, yd, ye, yf = wy[0], wy[1], wy[2], wy[3], wy[4], wy[5]
     s, t, u = signal[top, left:end], signal[top + 1, left:end], signal[top + 2, left:end]
     v, w, x = signal[top + 3, left:end], signal[top + 4, left:end], signal[top + 5, left:end]
     for q in range(n):
-        a, b, c, d, e, f = xa[q], xb[q], xc[q], xd[q], xe[q], xf[q]
-        upper = ya[q] * _along(a, b, c, d, e, f, s, q) + yb[q] * _along(a, b, c, d, e, f, t, q)
-        upper += yc[q] * _along(a, b, c, d, e, f, u, q)
-        lower = yd[q] * _along(a, b, c, d, e, f, v, q) + ye[q] * _along(a, b, c, d, e, f, w, q)
-        lower += yf[q] * _along(a, b, c, d, e, f, x, q)
+        a, b, c, d, e, f = wx[0, q], wx[1, q], wx[2, q], wx[3, q], wx[4, q], wx[5, q]
+        upper = wy[0, q] * _along(a, b, c, d, e, f, s, q) + wy[1, q] * _along(a, b, c, d, e, f, t, q)
+        upper += wy[2, q] * _along(a, b, c, d, e, f, u, q)
+        lower = wy[3, q] * _along(a, b, c, d, e, f, v, q) + wy[4, q] * _along(a, b, c, d, e, f, w, q)
+        lower += wy[5, q] * _along(a, b, c, d, e, f, x, q)
         value[q] = upper + lower
     s, t, u = variance[top, left:end], variance[top + 1, left:end], variance[top + 2, left:end]
     v, w, x = variance[top + 3, left:end], variance[top + 4, left:end], variance[top + 5, left:end]
     for q in range(n):
-        a, b, c, d, e, f = xa[q], xb[q], xc[q], xd[q], xe[q], xf[q]
+        a, b, c, d, e, f = wx[0, q], wx[1, q], wx[2, q], wx[3, q], wx[4, q], wx[5, q]
         a, b, c, d, e, f = a * a, b * b, c * c, d * d, e * e, f * f
-        upper = ya[q] * ya[q] * _along(a, b, c, d, e, f, s, q) + yb[q] * yb[q] * _along(
-            a, b, c, d, e, f, t, q
-        )
-        upper += yc[q] * yc[q] * _along(a, b, c, d, e, f, u, q)
-        lower = yd[q] * yd[q] * _along(a, b, c, d, e, f, v, q) + ye[q] * ye[q] * _along(
-            a, b, c, d, e, f, w, q
-        )
-        lower += yf[q] * yf[q] * _along(a, b, c, d, e, f, x, q)
+        g, h, i, j, k, m = wy[0, q], wy[1, q], wy[2, q], wy[3, q], wy[4, q], wy[5, q]
+        g, h, i, j, k, m = g * g, h * h, i * i, j * j, k * k, m * m
+        upper = g * _along(a, b, c, d, e, f, s, q) + h * _along(a, b, c, d, e, f, t, q)
+        upper += i * _along(a, b, c, d, e, f, u, q)
+        lower = j * _along(a, b, c, d, e, f, v, q) + k * _along(a, b, c, d, e, f, w, q)
+        lower += m * _along(a, b, c, d, e, f, x, q)
         spread[q] = upper + lower
 
 
 @kernel
-def _none(marks):
+def _none(marks, plane, i, j, n):
+    """Whether none of *n* places side by side is marked."""
+    row = marks[plane, i, j : j + n]
     found = np.uint8(0)
-    for q in range(marks.size):
-        found |= marks[q]
+    for q in range(n):
+        found |= row[q]
     return found == 0
 
 
@@ -246,10 +247,8 @@ def _resample_tile(
                 inside = iy >= 2 and ix >= 2 and iy + REACH < height and ix + n + 2 < width
                 at = j - begin
                 if inside:
-                    _run(
-                        planes[dx], spreads[dx], iy - 2 - top, ix - 2 - left, full, wy, wx, value[dx, at:], spread[dx, at:]
-                    )  # fmt: skip
-                if not inside or (marked and not _none(dirty[dx, iy - top, ix - left : ix - left + n])):
+                    _run(planes, spreads, dx, iy - 2 - top, ix - 2 - left, full, wy, wx, value, spread, at)
+                if not inside or (marked and not _none(dirty, dx, iy - top, ix - left, n)):
                     for q in range(n):
                         mark = dirty[dx, iy - top, ix - left + q] if inside else _UNUSABLE
                         to_x = dx + (j + q) * px

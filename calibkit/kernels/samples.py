@@ -13,6 +13,8 @@ from calibkit.kernels._jit import kernel
 
 #: Pixels that are looked at together for flags.
 _RUN = 64
+#: Pixels whose flags in all frames are looked through at a time, so that they stay in the first-level cache.
+_BATCH = 1024
 
 
 @kernel
@@ -96,15 +98,40 @@ def load_scaled(values, offset, size, width, period, scale, zero, channel, x, mi
     return total
 
 
+@kernel(apart=True)
+def _add_flags(row, width, some):
+    for i in range(width):
+        some[i] |= row[i]
+
+
 @kernel
-def drop_flagged(flags, offset, size, bad, repaired, no_data, x, missing):
-    """Make samples missing whose flags say that they are no measurement; return how many there are."""
+def list_flagged(flags, offset, size, pixel):
+    """List those of *size* pixels from *offset* on that have a flag in any frame; returns how many there are."""
+    some = np.empty(_BATCH, flags.dtype)
+    found = 0
+    for start in range(0, size, _BATCH):
+        width = min(_BATCH, size - start)
+        some[:width] = 0
+        for f in range(flags.shape[0]):
+            _add_flags(flags[f, offset + start : offset + start + width], width, some)
+        for i in range(width):
+            pixel[found] = start + i
+            found += some[i] != 0
+    return found
+
+
+@kernel
+def drop_flagged(flags, offset, pixel, bad, repaired, no_data, x, missing):
+    """Make samples missing whose flags say that they are no measurement; return how many there are.
+
+    *pixel* lists the pixels to look at, see `list_flagged`.
+    """
     nothing = x.dtype.type(np.inf)
     total = 0
     for f in range(flags.shape[0]):
-        row = flags[f, offset : offset + size]
+        row = flags[f, offset:]
         target = x[f]
-        for i in range(size):
+        for i in pixel:
             flag = row[i]
             unusable = (flag & bad) != 0 and ((flag & repaired) == 0 or (flag & no_data) != 0)
             if unusable and target[i] < nothing:

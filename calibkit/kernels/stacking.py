@@ -11,6 +11,9 @@ import numpy as np
 
 from calibkit.kernels._jit import kernel
 
+#: Pixels whose variances are added at a time, frame by frame, so that the sums stay in the first-level cache.
+_BATCH = 512
+
 
 @kernel
 def median_of_kept(s, size, first, last, value):
@@ -112,6 +115,36 @@ def weighted(x, x_offset, size, state, weight, relative, channel, offset, value,
         spread_of[i] = square / freedom * wwr / (w_sum * w_sum) * k if k > 1 and freedom > 0.0 else np.nan
 
 
+@kernel(apart=True)
+def add_alike(variance, state, width, weight, scale, w_sum, wv, kept):
+    """Add a frame's variances to the sums of `carried`, and its weight, where its sample is kept."""
+    share = (weight * scale) * (weight * scale)
+    for i in range(width):
+        there = state[i] == 0
+        w_sum[i] += weight if there else 0.0
+        wv[i] += share * np.float64(variance[i]) if there else 0.0
+        kept[i] += 1.0 if there else 0.0
+
+
+@kernel
+def add_by_channel(variance, state, channel, width, weight, scale, w_sum, wv, kept):
+    """`add_alike` with a weight and a scale for each channel."""
+    for i in range(width):
+        if state[i] == 0:
+            c = channel[i]
+            factor = weight[c] * scale[c]
+            w_sum[i] += weight[c]
+            wv[i] += factor * factor * np.float64(variance[i])
+            kept[i] += 1.0
+
+
+@kernel(apart=True)
+def finish_carried(w_sum, wv, kept, width, spread_of):
+    """Variance times the number kept from the sums."""
+    for i in range(width):
+        spread_of[i] = wv[i] / (w_sum[i] * w_sum[i]) * kept[i] if w_sum[i] > 0.0 else np.nan
+
+
 @kernel
 def carried(variance, v_offset, size, state, weight, scale, channel, offset, spread_of):
     """Variance of the weighted mean from the samples' own variances, times the number kept.
@@ -119,25 +152,31 @@ def carried(variance, v_offset, size, state, weight, scale, channel, offset, spr
     ``scale`` (frame, channel) is what normalisation multiplied the samples by.
     """
     n = variance.shape[0]
-    for i in range(size):
-        c = channel[offset + i]
-        w_sum = 0.0
-        wv = 0.0
-        k = 0
+    alike = True
+    for f in range(n):
+        for c in range(weight.shape[1]):
+            alike = alike and weight[f, c] == weight[f, 0] and scale[f, c] == scale[f, 0]
+    w_sum, wv, kept = np.empty(_BATCH), np.empty(_BATCH), np.empty(_BATCH)
+    for start in range(0, size, _BATCH):
+        width = min(_BATCH, size - start)
+        end = start + width
+        w_sum[:width] = 0.0
+        wv[:width] = 0.0
+        kept[:width] = 0.0
         for f in range(n):
-            if state[f, i] == 0:
-                w = weight[f, c]
-                w_sum += w
-                factor = w * scale[f, c]
-                wv += factor * factor * np.float64(variance[f, v_offset + i])
-                k += 1
-        spread_of[i] = wv / (w_sum * w_sum) * k if w_sum > 0.0 else np.nan
+            own, marks = variance[f, v_offset + start : v_offset + end], state[f, start:end]
+            if alike:
+                add_alike(own, marks, width, weight[f, 0], scale[f, 0], w_sum, wv, kept)
+            else:
+                label = channel[offset + start : offset + end]
+                add_by_channel(own, marks, label, width, weight[f], scale[f], w_sum, wv, kept)
+        finish_carried(w_sum, wv, kept, width, spread_of[start:end])
 
 
 @kernel
-def common_flags(flags, flag_offset, size, state, out, out_offset):
-    """Flags that every kept sample of a pixel carries; where none is kept, those that any sample carries."""
-    for i in range(size):
+def common_flags(flags, flag_offset, pixel, state, out, out_offset):
+    """Flags that every kept sample of the listed pixels carries; where none is kept, those that any sample carries."""
+    for i in pixel:
         every = 0xFFFF
         some = 0
         k = 0
