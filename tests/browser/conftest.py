@@ -32,6 +32,8 @@ FLAGS = [
 ]
 FRONT_ENDS = {"lab": "/lab/tree/{}?reset", "notebook": "/notebooks/{}", "voila": "/voila/render/{}"}
 
+#: Whether JupyterLab can open notebooks.
+READY = "() => window.jupyterapp?.shell && document.querySelector('.jp-Launcher, .jp-Notebook')"
 #: Opens a notebook in JupyterLab, runs every cell, and fails with what a cell raised.
 OPEN_AND_RUN = """async (path) => {
   const app = window.jupyterapp;
@@ -189,8 +191,7 @@ def lab_page(server: tuple[str, Path], browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
     page.goto(f"{server[0]}/lab?reset", wait_until="domcontentloaded")
-    ready = "() => window.jupyterapp?.shell && document.querySelector('.jp-Launcher, .jp-Notebook')"
-    page.wait_for_function(ready, timeout=60_000)
+    page.wait_for_function(READY, timeout=60_000)
     yield page
     context.close()
 

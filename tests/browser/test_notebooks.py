@@ -53,23 +53,28 @@ PICTURES = """(number) => {
 }"""
 
 
+def check_panels(page: Page) -> None:
+    """Fail unless every panel of the notebook that has been run shows its pictures and no error."""
+    widgets = page.evaluate(WIDGETS)
+    assert widgets, "no panel in it"
+    for number, pictures in widgets:
+        page.evaluate(GO_TO, number)
+        page.wait_for_function(
+            f"([number, pictures]) => {{ const [figures, shown] = ({PICTURES})(number);"
+            " return shown === figures && (figures > 0 || !pictures); }",
+            arg=[number, pictures],
+            timeout=60_000,
+        )
+        assert page.evaluate(PICTURES, number)[2] == 0, "a panel shows an error"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_panel_shows_a_picture(path: Path, server: tuple[str, Path], lab_page: Page) -> None:
     copy = server[1] / path.name
     shutil.copy(path, copy)
     lab_page.evaluate(OPEN_AND_RUN, copy.name)
     try:
-        widgets = lab_page.evaluate(WIDGETS)
-        assert widgets, "no panel in it"
-        for number, pictures in widgets:
-            lab_page.evaluate(GO_TO, number)
-            lab_page.wait_for_function(
-                f"([number, pictures]) => {{ const [figures, shown] = ({PICTURES})(number);"
-                " return shown === figures && (figures > 0 || !pictures); }",
-                arg=[number, pictures],
-                timeout=60_000,
-            )
-            assert lab_page.evaluate(PICTURES, number)[2] == 0, "a panel shows an error"
+        check_panels(lab_page)
         assert path.stat().st_size < 200_000
     finally:
         lab_page.evaluate(CLOSE)
