@@ -26,7 +26,8 @@ from calibkit.align.resampling import (
 )
 from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
-from calibkit.combining import combine
+from calibkit.combining.bands import OUTPUTS
+from calibkit.combining.engine import combine_into
 from calibkit.errors import MismatchError, SettingError
 from calibkit.makers import tell_maker
 from calibkit.memory import band_rows, release_memory, worker_count
@@ -166,17 +167,17 @@ def stack_lights(
     aligned = _lazily(template, used, matrices, grid, *scaling)
     if not all(light.knows_noise for light in used):  # their scatter tells it
         aligned = aligned.drop_vars("variance")
-    result = combine(
-        aligned,
-        method=method,
-        reject=reject,
-        low=low,
-        high=high,
-        normalise="none",
-        weights=None if weight is None else weight.mean(axis=1),
-        progress=progress,
-        client=client,
-    )
+    settings = {
+        "method": method,
+        "reject": reject,
+        "low": low,
+        "high": high,
+        "normalise": "none",
+        "weights": None if weight is None else weight.mean(axis=1),
+    }
+    as_it_is = pattern.is_mono or channels == "mosaic"
+    wanted = [name for name in OUTPUTS if as_it_is or not name.startswith("rejected")]
+    result = combine_into(wanted, aligned, settings, progress=progress, client=client)
     del aligned
     release_memory()  # what the bands were made in
     result.attrs["noise_correlation"] = round(correlation(grid, matrices), 3)

@@ -57,7 +57,10 @@ class BandCombiner:
     def combine(
         self, band: Band, y0: int, out: dict[str, np.ndarray], stopped: Callable[[], bool] = lambda: False
     ) -> Tally:
-        """Combine *band*, which starts at row *y0* of the stack, into the zeroed arrays *out* (rows, x)."""
+        """Combine *band*, which starts at row *y0* of the stack, into the zeroed arrays *out* (rows, x).
+
+        They are those of `OUTPUTS`, of which the counts of rejected samples may be left out.
+        """
         n = self.plan.n_frames
         rows = band.values.shape[1]
         values = band.values.reshape(n, -1)
@@ -111,6 +114,10 @@ class BandCombiner:
             rejected.mark_missing(x, x_offset, size, work.state)
         if rejecting:
             self._reject(x, x_offset, channel, offset, size)
+            rejections = (
+                out[name][offset : offset + size] if name in out else work.unwanted
+                for name in ("rejected_low", "rejected_high")
+            )
             number = rejected.list_rejecting(size, count, first, last, work.pixel)
             rejected.settle_rejected(
                 x,
@@ -126,9 +133,7 @@ class BandCombiner:
                 frames,
                 work.state,
                 stateful,
-                offset,
-                out["rejected_low"],
-                out["rejected_high"],
+                *rejections,
             )
         value = self._value(x, x_offset, channel, offset, size, whole=complete and not rejecting)
         factor = plan.scatter_factor

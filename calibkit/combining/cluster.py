@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def _small(out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def run_on_cluster(
-    reader: StackReader, plan: Plan, progress: Progress, client: Any
+    reader: StackReader, plan: Plan, progress: Progress, wanted: Sequence[str], client: Any
 ) -> tuple[dict[str, np.ndarray], Tally]:
     """`calibkit.combining.threads.run_bands` on the workers of *client*.
 
@@ -82,7 +83,7 @@ def run_on_cluster(
     bands = iter(reader.bands(2, plan.cell.shape[0]))
     total = len(reader.bands(2, plan.cell.shape[0]))
     what = f"combine {n} frames on {threads} threads"
-    outputs = {name: np.zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
+    outputs = {name: np.zeros((height, width), OUTPUTS[name]) for name in wanted}
     tally = Tally.empty(n)
     places: dict[Any, tuple[int, int]] = {}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from calibkit.combining.bands import OUTPUTS
 from calibkit.combining.normalise import Levels
 from calibkit.combining.prepare import prepare
 from calibkit.combining.reading import StackReader
@@ -149,34 +150,47 @@ def combine(
     >>> int(result.rejected_high[1, 2]), bool(abs(result.signal[1, 2] - 100) < 10)
     (1, True)
     """
+    settings = {
+        "method": method,
+        "reject": reject,
+        "low": low,
+        "high": high,
+        "normalise": normalise,
+        "weights": weights,
+        "max_iterations": max_iterations,
+        "keep": keep,
+        "gain": gain,
+        "read_noise": read_noise,
+        "levels": levels,
+    }
+    return combine_into(tuple(OUTPUTS), stack, settings, progress=progress, client=client)
+
+
+def combine_into(
+    wanted: Sequence[str],
+    stack: xr.DataArray | xr.Dataset,
+    settings: Mapping[str, Any],
+    *,
+    progress: Progress,
+    client: Any,
+) -> xr.Dataset:
+    """What `combine` gives with these *settings*, but only the variables that are *wanted*.
+
+    Of `calibkit.combining.bands.OUTPUTS` those that count rejected samples can be left out, and take no memory then.
+    """
     reader = StackReader(stack)
     if client is None:
         reader.decode(lambda function, count, what: run(function, count, what, progress))
-    prepared = prepare(
-        reader,
-        stack,
-        method=method,
-        reject=reject,
-        low=low,
-        high=high,
-        normalise=normalise,
-        weights=weights,
-        max_iterations=max_iterations,
-        keep=keep,
-        gain=gain,
-        read_noise=read_noise,
-        levels=levels,
-        progress=progress,
-    )
+    prepared = prepare(reader, stack, **settings, progress=progress)
     for message in prepared.warnings:
-        warnings.warn(message, CalibkitWarning, stacklevel=2)
+        warnings.warn(message, CalibkitWarning, stacklevel=3)
     if client is None:
-        outputs, tally = run_bands(reader, prepared.plan, progress)
+        outputs, tally = run_bands(reader, prepared.plan, progress, wanted)
     else:
         from calibkit.combining.cluster import run_on_cluster
 
-        outputs, tally = run_on_cluster(reader, prepared.plan, progress, client)
+        outputs, tally = run_on_cluster(reader, prepared.plan, progress, wanted, client)
     result, unknown = make_result(stack, prepared, outputs, tally)
     if unknown:
-        warnings.warn(unknown, CalibkitWarning, stacklevel=2)
+        warnings.warn(unknown, CalibkitWarning, stacklevel=3)
     return result

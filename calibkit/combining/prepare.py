@@ -48,12 +48,12 @@ def prepare(
     high: float | None,
     normalise: str,
     weights: str | np.ndarray | None,
-    max_iterations: int | None,
-    keep: int | None,
-    gain: float | Mapping[str, float] | None,
-    read_noise: float | Mapping[str, float] | None,
-    levels: Levels | None,
     progress: Progress,
+    max_iterations: int | None = None,
+    keep: int | None = None,
+    gain: float | Mapping[str, float] | None = None,
+    read_noise: float | Mapping[str, float] | None = None,
+    levels: Levels | None = None,
 ) -> Prepared:
     """Check the arguments of `combine`, measure the frames where that is needed, and decide."""
     n = reader.shape[0]

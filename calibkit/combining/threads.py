@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -22,12 +22,14 @@ from calibkit.progress import Progress
 POLL_SECONDS = 0.1
 
 
-def run_bands(reader: StackReader, plan: Plan, progress: Progress) -> tuple[dict[str, np.ndarray], Tally]:
-    """Combine every band of *reader*: the arrays of `OUTPUTS`, shape (y, x), and what was counted."""
+def run_bands(
+    reader: StackReader, plan: Plan, progress: Progress, wanted: Sequence[str]
+) -> tuple[dict[str, np.ndarray], Tally]:
+    """Combine every band of *reader*: those arrays of `OUTPUTS` that are *wanted*, shape (y, x), and what was counted."""
     n, height, width = reader.shape
     workers = worker_count()
     bands = reader.bands(workers, plan.cell.shape[0])
-    outputs = {name: page_zeros((height, width), dtype) for name, dtype in OUTPUTS.items()}
+    outputs = {name: page_zeros((height, width), OUTPUTS[name]) for name in wanted}
     stop = threading.Event()
     turns = Turns(n)
     local = threading.local()

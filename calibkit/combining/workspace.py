@@ -51,6 +51,7 @@ class Workspace:
         )
         self.mean, self.scatter, self.value, self.work = (aligned_empty(chunk, np.float64) for _ in range(4))
         self.marks = np.empty(chunk, np.bool_)
+        self.unwanted = np.empty(chunk, np.uint16)
 
     def chunks(self, rows: int, width: int) -> list[tuple[int, int]]:
         """(offset, size) of the chunks of a band."""

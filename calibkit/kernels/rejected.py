@@ -96,7 +96,6 @@ def settle_rejected(
     frames,
     state,
     mark,
-    offset,
     rejected_low,
     rejected_high,
 ):
@@ -123,8 +122,8 @@ def settle_rejected(
             a = first[i]
             b = last[i]
             k = count[i]
-            rejected_low[offset + i] = a
-            rejected_high[offset + i] = k - b
+            rejected_low[i] = a
+            rejected_high[i] = k - b
             place[width] = i
             floor[width] = s[a, i]
             ceiling[width] = s[b - 1, i]
