@@ -13,34 +13,27 @@ _PARAMETERS = 7
 
 
 @kernel(apart=True)
-def _add_pairs(row, first, second, total, count):
-    """Add the finite samples of every pair along a row, the first or the second of which has the colour."""
+def _mean_of_cells(upper, lower, a, b, c, d, out):
+    """Mean of the finite samples in cells of 2 × 2 along two rows; *a* to *d* say which of their pixels have the colour."""
     none = np.float32(0.0)
-    for j in range(total.size):
-        a, b = row[2 * j], row[2 * j + 1]
-        there_a, there_b = first and not math.isnan(a), second and not math.isnan(b)
-        total[j] += (a if there_a else none) + (b if there_b else none)
-        count[j] += np.float32(there_a) + np.float32(there_b)
-
-
-@kernel(apart=True)
-def _mean(total, count, out):
     for j in range(out.size):
-        out[j] = total[j] / count[j]  # NaN of nothing
+        p, q, r, s = upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]
+        there_p, there_q = a and not math.isnan(p), b and not math.isnan(q)
+        there_r, there_s = c and not math.isnan(r), d and not math.isnan(s)
+        first = (p if there_p else none) + (q if there_q else none)
+        second = (r if there_r else none) + (s if there_s else none)
+        count = np.float32(there_p) + np.float32(there_q) + np.float32(there_r) + np.float32(there_s)
+        out[j] = (first + second) / count  # NaN of nothing
 
 
 @kernel
 def _bin_pairs(signal, use, out):
     """`bin_colour` for blocks of 2 × 2 and patterns that are no larger, along whole rows."""
-    total, count = np.empty(out.shape[1], np.float32), np.empty(out.shape[1], np.float32)
+    py, px = use.shape
+    a, b = use[0, 0], use[0, 1 % px]
+    c, d = use[1 % py, 0], use[1 % py, 1 % px]
     for i in range(out.shape[0]):
-        total[:] = 0.0
-        count[:] = 0.0
-        for dy in range(2):
-            first, second = use[dy % use.shape[0], 0], use[dy % use.shape[0], 1 % use.shape[1]]
-            if first or second:
-                _add_pairs(signal[2 * i + dy], first, second, total, count)
-        _mean(total, count, out[i])
+        _mean_of_cells(signal[2 * i], signal[2 * i + 1], a, b, c, d, out[i])
 
 
 @kernel
