@@ -12,7 +12,7 @@ from calibkit import flags as fl
 from calibkit.io.save import open_result
 
 XTRANS = "GGRGGB/GBGGBR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
-PATTERNS = ["", "GBRG", "CYYM/MGGC/YCCY/GMMG", XTRANS]
+PATTERNS = ["", "GBRG", "RGB/CMY", "CYYM/MGGC/YCCY/GMMG", XTRANS]
 COUNT = 11
 
 
