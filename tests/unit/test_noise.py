@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,21 @@ def test_read_noise_per_channel(cfa: str, noise: dict[str, float]) -> None:
         assert found[name] == pytest.approx(sigma, rel=0.03)
         assert abs(found[name] - sigma) < 4 * found.errors[name]
         assert found.errors[name] < 0.03 * sigma
+
+
+def test_a_measurement_is_of_all_pixels_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample, which is enough for pictures of the noise, would be of one band and one pair here."""
+    rng = np.random.default_rng(13)
+    biases = stack(rng.normal(100, 3, (4, *SIZE)))
+    flats = stack(100 + rng.poisson(8000, (4, *SIZE)) / 2.0)
+    read_noise, gain = measure_read_noise(biases), measure_gain(flats, biases)
+    for name in ("_SAMPLE_BANDS", "_SAMPLE_TILES", "_SAMPLE_PAIRS"):
+        monkeypatch.setattr(pairs, name, 1)
+    assert pairs.pair_noise(biases, sample=True).noise != pairs.pair_noise(biases, sample=False).noise
+    assert measure_read_noise(biases) == read_noise
+    assert measure_gain(flats, biases) == gain
+    with pytest.raises(FrozenInstanceError):
+        gain.unit = "adu"
 
 
 def test_what_is_cut_off_is_made_up_for() -> None:
