@@ -35,7 +35,7 @@ from calibkit.progress import Progress, silent
 
 Channels = Literal["planes", "mosaic", "debayer", "drizzle"]
 #: Bytes of aligned samples in a band, over all the frames.
-_BAND_BYTES = 56 * 2**20
+_BAND_BYTES = 76 * 2**20
 _SAMPLE_BYTES = 10
 #: Rows above and below a band that interpolation and calibration need, about.
 _AROUND = 32
