@@ -108,12 +108,30 @@ def _add_flags(bias, dark, defects, flags):
         flags[j] |= ((bias[j] | dark[j]) & _OF_THE_PIXEL) | full | (defects[j] & _BAD)
 
 
-@kernel(apart=True)
-def _first_guess(net, dark, scale, level, per_adu, floor, out):
-    """Difference up to which two pixels agree: 3 σ of it, with a pixel's variance from its own value."""
-    for j in range(out.size):
-        electrons = net[j] + scale * (dark[j] - level[j])
-        out[j] = math.sqrt(np.float32(18.0) * (floor[j] + max(electrons, _ZERO) * per_adu[j]))
+@kernel
+def _limit(electrons, per_adu, floor):
+    """Difference up to which two pixels agree: 3 σ of it, with a pixel's variance from its own electrons."""
+    return math.sqrt(np.float32(18.0) * (floor + max(electrons, _ZERO) * per_adu))
+
+
+@kernel
+def _variance(
+    electrons, per_adu, floor, floor_has_dark, bias_variance, dark_variance, signal, flat, flat_variance
+):
+    """Of a divided pixel, with that of the masters; NaN where the signal is.
+
+    Electrons far below zero are an error of the masters, not noise, and count as none. The mean of some 25 pixels may
+    fall below zero by noise, and cutting it off there would make the variance too large on average.
+    """
+    noise = np.float32(0.04) * floor + dark_variance
+    counts = (electrons >= _ZERO) | (electrons * electrons < np.float32(4.0) * noise) | floor_has_dark
+    own = max(floor + (electrons if counts else _ZERO) * per_adu, np.float32(0.5) * floor)
+    own = own + bias_variance + dark_variance
+    inverse = _ONE / flat
+    relative = signal * inverse
+    # in this order, so that no step is out of range unless the result is
+    value = own * inverse * inverse + relative * flat_variance * relative
+    return np.float32(value) if not math.isnan(signal) else _NAN
 
 
 @kernel
@@ -131,19 +149,28 @@ def _gather_five(row, j, step, own, limit, total, count):
 
 
 @kernel(apart=True)
-def _mean_of_square(net, a, b, c, d, e, step, limit, mean):
-    """Mean of those in a square of 5 × 5 places that agree with the one in its middle; *a* to *e* begin at its left.
+def _estimate_square(
+    net, a, b, c, d, e, step, dark, level, per_adu, floor, bias_variance, dark_variance, signal, flat, flat_variance,
+    scale, bias_share, dark_share, floor_has_dark, out,
+):  # fmt: skip
+    """Variance from the mean of those in a square of 5 × 5 places that agree with its middle; *a* to *e* begin at its left.
 
-    Places are unsigned numbers, since negative ones would count from the end, and the loop not be vectorised.
+    Places are unsigned numbers, since negative ones would count from the end, and the loop not be vectorised. All is
+    done in one loop, so that masters are waited for while the processor compares pixels.
     """
-    for j in range(np.uintp(mean.size)):
-        own, most = net[j], limit[j]
+    for j in range(np.uintp(out.size)):
+        own = net[j]
+        more = scale * (dark[j] - level[j])
+        most = _limit(own + more, per_adu[j], floor[j])
         total, count = _gather_five(a, j, step, own, most, _ZERO, _ZERO)
         total, count = _gather_five(b, j, step, own, most, total, count)
         total, count = _gather_five(c, j, step, own, most, total, count)
         total, count = _gather_five(d, j, step, own, most, total, count)
         total, count = _gather_five(e, j, step, own, most, total, count)
-        mean[j] = own + total / count
+        out[j] = _variance(
+            own + total / count + more, per_adu[j], floor[j], floor_has_dark, bias_share * bias_variance[j],
+            dark_share * dark_variance[j], signal[j], flat[j], flat_variance[j],
+        )  # fmt: skip
 
 
 @kernel
@@ -157,13 +184,18 @@ def _gather(own, other, limit, total, count, first, step):
 
 
 @kernel
-def _mean_of_taps(rows, y, height, side, taps, limit, mean, count):
-    """Mean of a pixel and those at its channel's *taps* that agree with it."""
-    n, width, period = len(rows) - 1, mean.size, len(taps)
-    own = rows[y % n, side : side + width]
-    mean[:] = 0.0
+def _estimate_taps(
+    rows, y, height, side, taps, dark, level, per_adu, floor, bias_variance, dark_variance, signal, flat,
+    flat_variance, scale, bias_share, dark_share, floor_has_dark, work, out,
+):  # fmt: skip
+    """The same from a pixel and those at its channel's *taps* that agree with it."""
+    n, width, period = len(rows) - 1, out.size, len(taps)
+    own, limit, total, count = rows[y % n, side : side + width], work[0], work[1], work[2]
+    for j in range(width):
+        limit[j] = _limit(own[j] + scale * (dark[j] - level[j]), per_adu[j], floor[j])
+    total[:] = 0.0
     count[:] = 0.0
-    _gather(own, own, limit, mean, count, 0, 1)
+    _gather(own, own, limit, total, count, 0, 1)
     for b in range(period):
         for k in range(taps.shape[1]):
             dy, dx = taps[b, k, 0], taps[b, k, 1]
@@ -171,9 +203,13 @@ def _mean_of_taps(rows, y, height, side, taps, limit, mean, count):
                 break
             if 0 <= y + dy < height:
                 other = rows[(y + dy) % n, side + dx : side + dx + width]
-                _gather(own, other, limit, mean, count, b, period)
+                _gather(own, other, limit, total, count, b, period)
     for j in range(width):
-        mean[j] = own[j] + mean[j] / count[j]
+        electrons = own[j] + total[j] / count[j] + scale * (dark[j] - level[j])
+        out[j] = _variance(
+            electrons, per_adu[j], floor[j], floor_has_dark, bias_share * bias_variance[j],
+            dark_share * dark_variance[j], signal[j], flat[j], flat_variance[j],
+        )  # fmt: skip
 
 
 @kernel(apart=True)
@@ -186,35 +222,6 @@ def _divide(net, flat, flat_flags, signal, flags):
         usable = (f > _ZERO) & (f < _INF) & (not bad)
         signal[j] = np.float32(net[j] / f) if usable else _NAN
         flags[j] |= (flag & _OF_THE_PIXEL) | (_NONE if usable else _BAD_FLAT)
-
-
-@kernel(apart=True)
-def _electrons(mean, dark, scale, level, dark_variance, dark_share, floor, floor_has_dark, out):
-    """Electrons of a pixel; those far below zero are an error of the masters, not noise, and count as none.
-
-    The mean of some 25 pixels may fall below zero by noise, and cutting it off there would make the variance too
-    large on average.
-    """
-    for j in range(out.size):
-        e = mean[j] + scale * (dark[j] - level[j])
-        noise = np.float32(0.04) * floor[j] + dark_share * dark_variance[j]
-        counts = (e >= _ZERO) | (e * e < np.float32(4.0) * noise) | floor_has_dark
-        out[j] = e if counts else _ZERO
-
-
-@kernel(apart=True)
-def _variance(
-    electrons, per_adu, floor, bias, bias_share, dark, dark_share, signal, flat, flat_variance, out
-):
-    """Of the divided frame, with that of the masters; NaN where the signal is."""
-    for j in range(out.size):
-        own = max(floor[j] + electrons[j] * per_adu[j], np.float32(0.5) * floor[j])
-        own = own + bias_share * bias[j] + dark_share * dark[j]
-        inverse = _ONE / flat[j]
-        relative = signal[j] * inverse
-        # in this order, so that no step is out of range unless the result is
-        value = own * inverse * inverse + relative * flat_variance[j] * relative
-        out[j] = np.float32(value) if signal[j] == signal[j] else _NAN
 
 
 @kernel
@@ -232,12 +239,14 @@ def _begin_row(light, i, phase, masters, channels, numbers, net, flags):
 def _estimate_row(rows, side, y, height, phase, masters, channels, numbers, taps, square, work, signal, out):
     """The variance of a row whose neighbours are in *rows*."""
     n, width = len(rows) - 1, out.size
-    per_adu, floor, level = channels.per_adu[phase], channels.floor[phase], channels.level[phase]
-    dark, dark_variance = _under(masters.dark, y), _under(masters.dark_variance, y)
-    net = rows[y % n, side : side + width]
-    limit, mean, other = work[0], work[1], work[2]
-    scale, share = numbers.scale, numbers.dark_share
-    _first_guess(net, dark, scale, level, per_adu, floor, limit)
+    level, per_adu, floor = channels.level[phase], channels.per_adu[phase], channels.floor[phase]
+    dark, flat, flat_variance = (
+        _under(masters.dark, y),
+        _under(masters.flat, y),
+        _under(masters.flat_variance, y),
+    )
+    bias_variance, dark_variance = _under(masters.bias_variance, y), _under(masters.dark_variance, y)
+    scale, bias_share, dark_share = numbers.scale, numbers.bias_share, numbers.dark_share
     if square[0] > 0:
         left = side - 2 * square[1]
         a = rows[_place(y - 2 * square[0], height, n), left:]
@@ -245,14 +254,16 @@ def _estimate_row(rows, side, y, height, phase, masters, channels, numbers, taps
         c = rows[y % n, left:]
         d = rows[_place(y + square[0], height, n), left:]
         e = rows[_place(y + 2 * square[0], height, n), left:]
-        _mean_of_square(net, a, b, c, d, e, np.uintp(square[1]), limit, mean)
+        _estimate_square(
+            rows[y % n, side : side + width], a, b, c, d, e, np.uintp(square[1]), dark, level, per_adu, floor,
+            bias_variance, dark_variance, signal, flat, flat_variance, scale, bias_share, dark_share,
+            numbers.floor_has_dark, out,
+        )  # fmt: skip
     else:
-        _mean_of_taps(rows, y, height, side, taps[phase % len(taps)], limit, mean, other)
-    _electrons(mean, dark, scale, level, dark_variance, share, floor, numbers.floor_has_dark, other)
-    _variance(
-        other, per_adu, floor, _under(masters.bias_variance, y), numbers.bias_share, dark_variance, share, signal,
-        _under(masters.flat, y), _under(masters.flat_variance, y), out,
-    )  # fmt: skip
+        _estimate_taps(
+            rows, y, height, side, taps[phase % len(taps)], dark, level, per_adu, floor, bias_variance, dark_variance,
+            signal, flat, flat_variance, scale, bias_share, dark_share, numbers.floor_has_dark, work, out,
+        )  # fmt: skip
 
 
 @kernel
