@@ -224,13 +224,8 @@ def rows_again(transforms: Transforms) -> float:
     if not matrices:
         return 1.0
     across = np.mean([abs(np.linalg.inv(matrix)[1, 0]) for matrix in matrices]) * transforms.shape[1]
-    return unturned_rows_again(len(matrices), transforms.shape, across=float(across))
-
-
-def unturned_rows_again(count: int, shape: tuple[int, int], *, across: float = 0.0) -> float:
-    """`rows_again` of so many lights that are not turned, or whose rows come to lie *across* so many of the stack's."""
-    rows = _rows_of_band(count, shape, 2)
-    return (rows + across + _AROUND) / rows
+    rows = _rows_of_band(len(matrices), transforms.shape, 2)
+    return float((rows + across + _AROUND) / rows)
 
 
 def _lazily(

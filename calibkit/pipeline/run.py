@@ -24,7 +24,7 @@ from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker, jobs_of, masters_at_once
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
-from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, often_again, set_of
+from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
 from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
 from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
@@ -378,7 +378,7 @@ class _Run:
                 defects=self._recipe.defects,
                 tolerances=self._session.tolerances,
                 folder=LIGHTS if kept else PASSING,
-                rereads=not often_again(len(plan.match.light), plan.match.light.info.shape),
+                rereads=True,
                 elsewhere=self._client is not None,
                 progress=self._progress.heed,
             )

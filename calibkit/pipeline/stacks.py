@@ -50,8 +50,9 @@ NARROW = 2.8
 STILL = 0.15
 
 
-#: A light whose rows would be calibrated more often than this in stacking is written to a file before.
-_OFTEN = 2.5
+#: A light whose rows would be calibrated more often than this in stacking is written to a file before: writing and reading
+#: it costs as much as calibrating it some six times.
+_OFTEN = 6.0
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,6 @@ class LightSet:
     flat: xr.Dataset | None = None
     rows: list[LightRow] = field(default_factory=list)
     sources: list[LightSource] = field(default_factory=list)
-
-
-def often_again(count: int, shape: tuple[int, int]) -> bool:
-    """Whether so many lights are better written, however they come to lie on each other."""
-    from calibkit.align.stacking import unturned_rows_again
-
-    return unturned_rows_again(count, shape) > _OFTEN
 
 
 def _write(source: LightSource) -> LightRow:

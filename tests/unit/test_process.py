@@ -124,18 +124,13 @@ def test_lights_are_read_again_or_kept_in_files_with_the_same_bytes(
     assert [row.status for row in once_more.lights] == ["reused"] * 4
     assert (again.out / again.stacks[0].path).read_bytes() == stack
     assert once_more.stacks[0].frames == undisturbed.stacks[0].frames
-    # lights that turn much are written before they are stacked, and those that are many at once
-    for reason, patched in (
-        ("turned", ("calibkit.align.stacking.rows_again", lambda _: 9.0)),
-        ("many", ("calibkit.pipeline.stacks._OFTEN", 0.0)),
-    ):
-        written.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(*patched)
-            done = run(night, tmp_path / reason)
-        assert len(written) == 4
-        assert (done.out / done.stacks[0].path).read_bytes() == stack
-        assert not (done.out / ".calibkit/passing").exists()
+    # lights that turn much are written before they are stacked
+    with monkeypatch.context() as patch:
+        patch.setattr("calibkit.align.stacking.rows_again", lambda _: 9.0)
+        turned = run(night, tmp_path / "turned")
+    assert len(written) == 4
+    assert (turned.out / turned.stacks[0].path).read_bytes() == stack
+    assert not (turned.out / ".calibkit/passing").exists()
     kept = run(night, tmp_path / "kept", Recipe(lights=LightSettings(keep=True)))
     assert (kept.out / kept.stacks[0].path).read_bytes() == stack
     assert [row.after for row in kept.lights] == [row.after for row in undisturbed.lights]
