@@ -262,6 +262,19 @@ def _lazily(
     return stack
 
 
+def _overlapping(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int, list[int]]]:
+    """Rows (start, stop) in groups that overlap, and the numbers in each: a light turned by half has others than the rest."""
+    groups: list[tuple[int, int, list[int]]] = []
+    for number in sorted(range(len(spans)), key=lambda i: spans[i]):
+        top, bottom = spans[number]
+        if groups and top < groups[-1][1]:
+            first, last, members = groups.pop()
+            groups.append((first, max(last, bottom), [*members, number]))
+        else:
+            groups.append((top, bottom, [number]))
+    return groups
+
+
 @dataclass(frozen=True, eq=False)
 class _Aligned:
     """Makes rows of every light on the grid: signal, variance and flags, (frame, y, x)."""
@@ -274,12 +287,13 @@ class _Aligned:
 
     def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, ...]) -> bool:
         needed = [rows_needed(matrix, self.grid, y0, y1) for matrix in self.matrices]
-        needed = [(top, bottom) for top, bottom in needed if top < bottom]
-        if needed and self.lights[0].maker is not None:
-            self.lights[0].maker.expect(min(top for top, _ in needed), max(bottom for _, bottom in needed))
-        for i, (light, matrix) in enumerate(zip(self.lights, self.matrices, strict=True)):
-            scaling = (None, None) if self.factor is None else (self.factor[i], self.term[i])
-            align_rows(light, matrix, self.grid, y0, y1, *scaling, out=tuple(array[i] for array in out))
+        for top, bottom, numbers in _overlapping(needed):
+            if top < bottom and self.lights[0].maker is not None:
+                self.lights[0].maker.expect(top, bottom)
+            for i in numbers:
+                scaling = (None, None) if self.factor is None else (self.factor[i], self.term[i])
+                part = tuple(array[i] for array in out)
+                align_rows(self.lights[i], self.matrices[i], self.grid, y0, y1, *scaling, out=part)
         return True
 
     def rows(self, y0: int, y1: int) -> tuple[np.ndarray, ...]:

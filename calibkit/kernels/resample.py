@@ -53,6 +53,13 @@ def _take_apart(row, n, even, odd):
 
 
 @kernel(apart=True)
+def _take_apart_turned(row, n, even, odd):
+    for j in range(n):
+        even[n - 1 - j] = row[2 * j]
+        odd[n - 1 - j] = row[2 * j + 1]
+
+
+@kernel(apart=True)
 def _put(even, n, factor, term, row):
     for j in range(n):
         row[j] = factor * even[j] + term
@@ -76,25 +83,35 @@ def _plain(values, flags):
 
 
 @kernel
-def _split(values, y0, x0, py, rows, columns, planes):
-    """Copy a part of the planes that share rows of the mosaic out of it, from its row *y0* and column *x0* on."""
+def _split(values, y0, x0, py, rows, columns, turned, planes):
+    """Copy a part of the planes that share rows of the mosaic out of it, from its row *y0* and column *x0* on.
+
+    *turned*: by half a turn, the last sample of the last row first.
+    """
     px = planes.shape[0]
     width = values.shape[1]
     for i in range(rows):
         row = values[y0 + i * py, x0 : min(width, x0 + columns * px)]
-        if px == 2:
-            _take_apart(row, row.size // 2, planes[0, i], planes[1, i])
-            if row.size % 2 == 1:
-                planes[0, i, row.size // 2] = row[row.size - 1]
+        to = rows - 1 - i if turned else i
+        pairs = row.size // px
+        start = columns - pairs if turned else 0
+        if px == 1 and turned:
+            planes[0, to, :pairs] = row[::-1]
+        elif px == 1:
+            planes[0, to, :pairs] = row
+        elif turned:
+            _take_apart_turned(row, pairs, planes[0, to, start:], planes[1, to, start:])
         else:
-            planes[0, i, : row.size] = row
+            _take_apart(row, pairs, planes[0, to], planes[1, to])
+        if row.size % px == 1:
+            planes[0, to, 0 if turned else pairs] = row[row.size - 1]
 
 
 @kernel
-def _mark(signal, flags, y0, x0, py, px, rows, columns, dirty):
+def _mark(signal, flags, y0, x0, py, px, rows, columns, turned, dirty):
     """Mark where a footprint in a part of the mosaic meets what is no good measurement; returns whether any does.
 
-    ``dirty[x, i, j]`` is for footprints of plane *x* from row i − 2 to i + 3 of the part: `_UNUSABLE` with a sample among
+    The part is *turned* as by `_split`; ``dirty[x, i, j]`` is for footprints of plane *x* from row i − 2 to i + 3 of the part: `_UNUSABLE` with a sample among
     them that is not to be used, `_TOLD` where one of the four in the middle has a flag and can be used all the same.
     """
     end = min(signal.shape[1], x0 + columns * px)
@@ -109,10 +126,11 @@ def _mark(signal, flags, y0, x0, py, px, rows, columns, dirty):
         for q in range(values.size):
             finite = math.isfinite(values[q])
             if marks[q] != 0 or not finite:
-                x, j = q % px, q // px
+                x, j = q % px, columns - 1 - q // px if turned else q // px
                 good = finite and is_usable(marks[q])
                 far, mark = (1, _TOLD) if good else (REACH, _UNUSABLE)
-                for di in range(max(0, i - far), min(rows, i + far)):
+                own = rows - 1 - i if turned else i
+                for di in range(max(0, own - far), min(rows, own + far)):
                     for dj in range(max(0, j - far), min(columns, j + far)):
                         dirty[x, di, dj] |= mark
     return found
@@ -199,11 +217,29 @@ def _run_length(part, step, most):
 
 
 @kernel
-def _places_alike(ix, n, width):
-    """How many of *n* places from column *ix* on are alike in that their samples lie within the frame, or that some do not."""
-    if ix < REACH - 1:
-        return min(n, REACH - 1 - ix)
-    return min(n, width - REACH - ix) if ix + REACH < width else n
+def _places_alike(ix, n, lowest, highest):
+    """How many of *n* places from column *ix* on are alike in that they lie from *lowest* to *highest*, or that none does."""
+    if ix < lowest:
+        return min(n, lowest - ix)
+    return min(n, highest + 1 - ix) if ix <= highest else n
+
+
+@kernel
+def _range_within(length, turned):
+    """Places (lowest, highest) whose samples lie within a row or column of so many; for a *turned* frame they are negative."""
+    return (REACH - length, -REACH) if turned else (REACH - 1, length - 1 - REACH)
+
+
+@kernel
+def _one_by_one(signal, variance, flags, mark, iy, ix, wy, wx, turned):
+    """Value, variance and flags at a place with a mark; of one that is `_TOLD`, only the flags."""
+    if turned:  # back to the frame's own rows and columns
+        iy, ix, wy, wx = -iy - 1, -ix - 1, wy[::-1], wx[::-1]
+    if mark == _TOLD:
+        return math.nan, math.nan, flags_of_middle(flags, iy, ix, wy, wx, REACH)
+    if -1 <= iy < signal.shape[0] and -1 <= ix < signal.shape[1]:
+        return careful(signal, variance, flags, iy, ix, wy, wx, REACH)
+    return math.nan, math.nan, NOTHING
 
 
 @kernel
@@ -215,22 +251,28 @@ def _resample_tile(
     py, px = affine.shape[:2]
     height, widest = len(range(dy, signal.shape[0], py)), len(range(0, signal.shape[1], px))
     top, bottom, left, right = _box(affine[dy], first, rows, begin, end, height, widest)
-    samples = bottom - top, right - left
-    _split(signal, dy + top * py, left * px, py, *samples, planes)
-    _split(variance, dy + top * py, left * px, py, *samples, spreads)
-    marked = _mark(signal, flags, dy + top * py, left * px, py, px, *samples, dirty)
+    # A frame that is turned by more than a quarter is looked at upside down: its places and samples, with their signs
+    # changed, follow each other in the same direction as the output's.
+    turned = affine[dy, 0, 1, 1] < 0.0
+    sign = -1.0 if turned else 1.0
+    part = (bottom - top, right - left, turned)
+    origin_y, origin_x = (1 - bottom, 1 - right) if turned else (top, left)
+    _split(signal, dy + top * py, left * px, py, *part, planes)
+    _split(variance, dy + top * py, left * px, py, *part, spreads)
+    marked = _mark(signal, flags, dy + top * py, left * px, py, px, *part, dirty)
     wy, wx = np.empty((6, _RUN), np.float32), np.empty((6, _RUN), np.float32)
     value, spread = np.empty((px, TILE + VECTOR), np.float32), np.empty((px, TILE + VECTOR), np.float32)
     factor2, nothing = factor * factor, np.zeros(2, np.float32)
     first_x, last_x = begin * px, min(out.shape[1], end * px)
+    lowest_y, highest_y = _range_within(height, turned)
     for i in range(rows):
         to_y = dy + i * py
         out_flags[to_y, first_x:last_x] = 0
         for dx in range(px):
-            a = affine[dy, dx]
+            a = sign * affine[dy, dx]
             base_y, base_x = a[0, 0] * (first + i) + a[0, 2], a[1, 0] * (first + i) + a[1, 2]
             step_y, step_x = a[0, 1], a[1, 1] - 1.0
-            width = len(range(dx, signal.shape[1], px))
+            lowest_x, highest_x = _range_within(len(range(dx, signal.shape[1], px)), turned)
             last = min(end, len(range(dx, out.shape[1], px)))
             j = begin
             while j < last:
@@ -239,34 +281,27 @@ def _resample_tile(
                 part_y, part_x = y - floor_y, x - floor_x
                 iy, ix = int(floor_y), int(floor_x)
                 n = _run_length(part_y, step_y, min(_RUN, last - j))
-                n = _places_alike(ix, _run_length(part_x, step_x, n), width)
+                n = _places_alike(ix, _run_length(part_x, step_x, n), lowest_x, highest_x)
                 # whole vectors: what lies beyond the run is worked out and not used
                 full = (n + VECTOR - 1) // VECTOR * VECTOR
                 _weights_of(part_y, step_y, full, coefficients, wy)
                 _weights_of(part_x, step_x, full, coefficients, wx)
-                inside = iy >= 2 and ix >= 2 and iy + REACH < height and ix + n + 2 < width
-                at = j - begin
+                inside = lowest_y <= iy <= highest_y and lowest_x <= ix <= highest_x
+                at, of_y, of_x = j - begin, iy - origin_y, ix - origin_x
                 if inside:
-                    _run(planes, spreads, dx, iy - 2 - top, ix - 2 - left, full, wy, wx, value, spread, at)
-                if not inside or (marked and not _none(dirty, dx, iy - top, ix - left, n)):
+                    _run(planes, spreads, dx, of_y - 2, of_x - 2, full, wy, wx, value, spread, at)
+                if not inside or (marked and not _none(dirty, dx, of_y, of_x, n)):
                     for q in range(n):
-                        mark = dirty[dx, iy - top, ix - left + q] if inside else _UNUSABLE
-                        to_x = dx + (j + q) * px
+                        mark = dirty[dx, of_y, of_x + q] if inside else _UNUSABLE
                         if mark == 0:
                             continue
-                        if mark == _TOLD:
-                            out_flags[to_y, to_x] = flags_of_middle(
-                                flags[dy::py, dx::px], iy, ix + q, wy[:, q], wx[:, q], REACH
-                            )
-                            continue
-                        best, best_spread, flag = math.nan, math.nan, NOTHING
-                        if -1 <= iy < height and -1 <= ix + q < width:
-                            best, best_spread, flag = careful(
-                                signal[dy::py, dx::px], variance[dy::py, dx::px], flags[dy::py, dx::px],
-                                iy, ix + q, wy[:, q], wx[:, q], REACH,
-                            )  # fmt: skip
-                        value[dx, at + q], spread[dx, at + q] = best, best_spread
-                        out_flags[to_y, to_x] = flag
+                        best, best_spread, flag = _one_by_one(
+                            signal[dy::py, dx::px], variance[dy::py, dx::px], flags[dy::py, dx::px],
+                            mark, iy, ix + q, wy[:, q], wx[:, q], turned,
+                        )  # fmt: skip
+                        if mark != _TOLD:
+                            value[dx, at + q], spread[dx, at + q] = best, best_spread
+                        out_flags[to_y, dx + (j + q) * px] = flag
                 j += n
         _put_row(value, factor[dy], term[dy], out[to_y, first_x:last_x])
         _put_row(spread, factor2[dy], nothing, out_variance[to_y, first_x:last_x])

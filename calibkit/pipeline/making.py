@@ -32,7 +32,7 @@ from calibkit.threads import in_threads
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05
 #: Bytes that a master in the making takes for each of its pixels, about.
-_PIXEL_BYTES = 12
+_PIXEL_BYTES = 16
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,41 @@ def test_bad_samples_do_not_enter_and_saturated_ones_are_told() -> None:
     assert not fl.usable(near).any()
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.8, -37.0])
+@pytest.mark.parametrize(
+    ("shape", "cfa"), [((121, 151), "RGGB"), ((121, 151), ""), ((120, 150), ""), ((9, 7), "")]
+)
+def test_a_light_that_is_upside_down_gives_the_same(angle: float, shape: tuple[int, int], cfa: str) -> None:
+    """As on the other side of the meridian; with odd numbers of pixels its pattern is the same too."""
+    rng = np.random.default_rng(11)
+    signal, spread = rng.normal(100, 10, shape), rng.uniform(1, 4, shape)
+    flags = rng.choice(
+        np.array([0, fl.HOT, fl.HOT | fl.REPAIRED, fl.SATURATED, fl.NO_DATA], np.uint16),
+        shape,
+        p=[0.96, *[0.01] * 4],
+    )
+    signal[rng.random(shape) < 0.01] = np.nan
+    m = matrix(angle, 1.4, -2.7, shape)
+    upright = ck.resample(light(signal, cfa=cfa, variance=spread, flags=flags), m)
+    turn = np.array([[-1.0, 0.0, shape[1] - 1], [0.0, -1.0, shape[0] - 1], [0.0, 0.0, 1.0]])
+    over = (array[::-1, ::-1].copy() for array in (signal, spread, flags))
+    turned = ck.resample(light(next(over), cfa=cfa, variance=next(over), flags=next(over)), m @ turn)
+    # whether a sample lies at a place or just beside it is a matter of rounding where nothing is between them
+    np.testing.assert_array_equal(turned.flags, upright.flags)
+    np.testing.assert_allclose(turned.signal, upright.signal, rtol=2e-5, atol=1e-3)
+    np.testing.assert_allclose(turned.variance, upright.variance, rtol=1e-4, atol=1e-4)
+
+
+def test_masters_are_read_for_lights_that_overlap_and_not_for_all_that_lies_between() -> None:
+    from calibkit.align.stacking import _overlapping
+
+    assert _overlapping([(3, 9), (90, 99), (0, 5), (88, 93), (9, 9)]) == [
+        (0, 9, [2, 0]),
+        (9, 9, [4]),
+        (88, 99, [3, 1]),
+    ]
+
+
 def noisy(count: int, cfa: str, moves: list[np.ndarray], shape: tuple[int, int] = SHAPE) -> list[xr.Dataset]:
     rng = np.random.default_rng(8)
     return [
