@@ -154,7 +154,7 @@ class StackMaker:
         data = self._combined(lights, good, row)
         in_threads(lambda number: lights.sources[number].refuse_changed(lights.rows[number]), good)
         self._store.forget(path)
-        save(hash_inputs(data), path, overwrite=True)
+        save(hash_inputs(data), path, overwrite=True, cached=False)
         del data
         written = open_result(path)
         row.units = str(written.attrs.get("units", ""))
