@@ -50,6 +50,16 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return _hashes[key]
 
 
+def known_hashes() -> dict[tuple[str, int, int], str]:
+    """The digests that this process has found: (path, time of change, size) → SHA-256."""
+    return dict(_hashes)
+
+
+def take_hashes(found: dict[tuple[str, int, int], str]) -> None:
+    """Be given what another process knows, so that files which are as it saw them need not be read again."""
+    _hashes.update(found)
+
+
 def hash_inputs(result: xr.Dataset, *, progress: Progress = silent) -> xr.Dataset:
     """Put the SHA-256 of its input files into every step of a result's provenance.
 

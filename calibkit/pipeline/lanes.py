@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from calibkit.errors import Cancelled
+from calibkit.io.provenance import known_hashes, take_hashes
 from calibkit.memory import limit_workers, return_memory_early, worker_count
 from calibkit.progress import Progress
 
@@ -96,6 +97,9 @@ class Lanes:
         finally:
             if not client:
                 pool.shutdown(wait=True, cancel_futures=True)
+        if client:
+            for found in client.run(known_hashes).values():
+                take_hashes(found)
         return [future.result() for future in futures]
 
     def _begin(self, function: Callable[..., Any], *job: Any) -> Any:
