@@ -70,7 +70,7 @@ def process(
     progress : callable
         Called as ``progress(done, total, what)``; may raise `calibkit.Cancelled`.
     client : dask.distributed.Client, optional
-        Combine masters, calibrate lights, look for stars and stack on this cluster; its workers must see the same files
+        Make masters, calibrate lights, look for stars and stack on this cluster; its workers must see the same files
         under the same names, those in *out* too.
 
     Returns
