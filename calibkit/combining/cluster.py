@@ -16,7 +16,7 @@ from calibkit.memory import Scratch
 from calibkit.progress import Progress
 
 #: Bytes of what makes rows, sent with every band, that are not worth a word: beyond it holds pixels, not names of files.
-_MOST_MAKER = 2**18
+_MOST_MAKER = 2**20
 _scratch = Scratch()
 
 
@@ -27,27 +27,35 @@ def combine_rows(
     dtype: np.dtype,
     y0: int,
     plan: Plan,
+    wanted: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], Tally]:
-    """Combine rows of every frame, starting at row *y0* of the stack."""
+    """Combine rows of every frame, starting at row *y0* of the stack, and return the outputs that are *wanted*."""
     values = np.ascontiguousarray(values.astype(dtype, copy=False))
     flags, variance = (None if part is None else np.ascontiguousarray(part) for part in (flags, variance))
     rows, width = values.shape[1:]
     out = {name: np.zeros((rows, width), kind) for name, kind in OUTPUTS.items()}
     combiner = BandCombiner(plan, values.dtype, width, flagged=flags is not None)
     tally = combiner.combine(Band(values, flags, variance), y0, out)
-    return _small(out), tally
+    return _small(out, wanted), tally
 
 
 def combine_files(
-    source: Any, dtype: np.dtype, y0: int, y1: int, plan: Plan
+    source: Any, dtype: np.dtype, y0: int, y1: int, plan: Plan, wanted: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], Tally]:
     """`combine_rows` of files that the worker reads itself."""
     values = np.stack([source.read(frame, y0, y1) for frame in range(plan.n_frames)])
-    return combine_rows(values, None, None, dtype, y0, plan)
+    return combine_rows(values, None, None, dtype, y0, plan, wanted)
 
 
 def combine_made(
-    maker: bytes, has_variance: bool, dtype: np.dtype, width: int, y0: int, y1: int, plan: Plan
+    maker: bytes,
+    has_variance: bool,
+    dtype: np.dtype,
+    width: int,
+    y0: int,
+    y1: int,
+    plan: Plan,
+    wanted: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], Tally]:
     """`combine_rows` of rows that the worker makes itself, by a pickled `RowMaker`."""
     shape = (plan.n_frames, y1 - y0, width)
@@ -57,15 +65,26 @@ def combine_made(
     band = Band(made[0], made[2] if flagged else None, made[1] if has_variance else None)
     out = {name: np.zeros(shape[1:], kind) for name, kind in OUTPUTS.items()}
     tally = BandCombiner(plan, dtype, width, flagged=True).combine(band, y0, out)
-    return _small(out), tally
+    return _small(out, wanted), tally
 
 
-def _small(out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Counts and flags in a byte where they fit: the way back to the asking process is what there is least of."""
+def _small(out: dict[str, np.ndarray], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """What is wanted, counts and flags in a byte where they fit: the way to the asking process is what there is least of."""
     return {
-        name: array.astype(np.uint8) if array.dtype == np.uint16 and array.max(initial=0) < 256 else array
-        for name, array in out.items()
+        name: out[name].astype(np.uint8)
+        if out[name].dtype == np.uint16 and out[name].max(initial=0) < 256
+        else out[name]
+        for name in wanted
     }
+
+
+def _all_here(client: Any) -> bool:
+    """Whether all workers are on this machine, so that what they have made can be had without the scheduler in between.
+
+    Elsewhere they may not be reached at all but through it.
+    """
+    places = (address.split("://") for address in client.nthreads())
+    return all(how == "inproc" or where.startswith(("127.", "[::1]")) for how, where in places)
 
 
 def run_on_cluster(
@@ -92,22 +111,25 @@ def run_on_cluster(
     def submit(y0: int, y1: int) -> Any:
         if 0 < len(maker) <= _MOST_MAKER:
             plain = (maker, reader.has_variance, reader.dtype, width)
-            future = client.submit(combine_made, *plain, y0, y1, plan, pure=False)
+            future = client.submit(combine_made, *plain, y0, y1, plan, wanted, pure=False)
         elif reader.source is not None:
-            future = client.submit(combine_files, reader.source, reader.dtype, y0, y1, plan, pure=False)
+            future = client.submit(
+                combine_files, reader.source, reader.dtype, y0, y1, plan, wanted, pure=False
+            )
         else:
             parts = [reader.arrays.get(name) for name in ("values", "flags", "variance")]
             rows = [None if part is None else part[:, y0:y1] for part in parts]
-            future = _submit_rows(client, rows, reader.dtype, y0, plan)
+            future = _submit_rows(client, rows, reader.dtype, y0, plan, wanted)
         places[future] = (y0, y1)
         return future
 
+    direct = _all_here(client) or None
     progress(0, total, what)
     waiting = as_completed([submit(*band) for _, band in zip(range(2 * threads), bands, strict=False)])
     try:
         for done, future in enumerate(waiting, start=1):
             y0, y1 = places.pop(future)
-            out, counted = future.result()
+            out, counted = client.gather(future, direct=direct)
             for name, array in outputs.items():
                 array[y0:y1] = out[name]
             tally += counted
@@ -121,11 +143,13 @@ def run_on_cluster(
     return outputs, tally
 
 
-def _submit_rows(client: Any, rows: list[Any], dtype: np.dtype, y0: int, plan: Plan) -> Any:
+def _submit_rows(
+    client: Any, rows: list[Any], dtype: np.dtype, y0: int, plan: Plan, wanted: Sequence[str]
+) -> Any:
     """The future of `combine_rows`: lazy rows in one graph with it, since they may come out of one calculation."""
     import dask
 
     if not any(hasattr(part, "dask") for part in rows):
         sent = [None if part is None else client.scatter(part, hash=False) for part in rows]
-        return client.submit(combine_rows, *sent, dtype, y0, plan, pure=False)
-    return client.compute(dask.delayed(combine_rows, pure=False)(*rows, dtype, y0, plan))
+        return client.submit(combine_rows, *sent, dtype, y0, plan, wanted, pure=False)
+    return client.compute(dask.delayed(combine_rows, pure=False)(*rows, dtype, y0, plan, wanted))

@@ -328,10 +328,14 @@ def _call(function: str, first: str, options: Mapping[str, str | None]) -> str:
 
 def wrapped(line: str) -> list[str]:
     """An assignment of a long list as several lines."""
-    if len(line) <= _LINE or (found := re.search(r"\[(?=')", line)) is None:
+    if len(line) <= _LINE:
         return [line]
-    start = found.end()
-    parts = ast.parse(line).body[0]
-    lists = [node for node in ast.walk(parts) if isinstance(node, ast.List) and node.col_offset == start - 1]
-    inside = [ast.get_source_segment(line, item) for item in lists[0].elts]
-    return [line[:start], *(f"    {item}," for item in inside), line[lists[0].end_col_offset - 1 :]]
+    lists = [node for node in ast.walk(ast.parse(line).body[0]) if isinstance(node, ast.List) and node.elts]
+    if not lists:
+        return [line]
+    first = min(lists, key=lambda node: node.col_offset)
+    # the parser counts bytes, of which other letters than Latin ones have several
+    text = line.encode()
+    inside = [text[item.col_offset : item.end_col_offset].decode() for item in first.elts]
+    before, after = text[: first.col_offset + 1].decode(), text[first.end_col_offset - 1 :].decode()
+    return [before, *(f"    {item}," for item in inside), after]

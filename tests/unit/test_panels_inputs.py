@@ -102,6 +102,18 @@ def test_results(again: Callable, master: Path) -> None:
         assert load_lines(x=changed)[-1].startswith("# x: ")
 
 
+def test_lines_that_are_long_are_folded_at_a_list_if_there_is_one(again: Callable, tmp_path: Path) -> None:
+    folder = tmp_path / ("Nächte mit Öl und 夜 " * 5).strip()
+    stack = ck.open_stack(write_frames(folder, "dark", EXPTIME=30.0, BAYERPAT="RGGB"))
+    result = ck.open_result(ck.save(ck.master_dark(stack), folder / "master.fits"))
+    found = again(stack=stack.isel(frame=[3, 0]), counts=result["n_kept"], crop=result.isel(y=slice(4, 10)))
+    assert found["stack"].identical(stack.isel(frame=[3, 0]))
+    assert found["counts"].identical(result["n_kept"])
+    assert found["crop"].identical(result.isel(y=slice(4, 10)))
+    # each file has a line
+    assert sum(line.startswith("    '") for line in load_lines(stack=stack)) == stack.sizes["frame"]
+
+
 def test_foreign_results(again: Callable, tmp_path: Path) -> None:
     hdus = [
         fits.PrimaryHDU(np.ones((6, 8), np.float32)),
