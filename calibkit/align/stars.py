@@ -16,7 +16,6 @@ import numpy as np
 import xarray as xr
 
 from calibkit.align.lights import Light, Lights, lights_of, place_of
-from calibkit.align.sky import subtract_sky
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.errors import Cancelled, SettingError
 from calibkit.flags import named_counts
@@ -117,8 +116,8 @@ def find_stars(
 
     Notes
     -----
-    The mean of the commonest colour in blocks of the pattern, without its sky (`calibkit.align.sky.subtract_sky`), is
-    searched with SEP [1]_, the library form of Source Extractor [2]_; nothing is interpolated. Where it shows few stars, as green does behind an Hα filter, the other
+    The mean of the commonest colour in blocks of the pattern is searched with SEP [1]_, the library form of Source
+    Extractor [2]_; nothing is interpolated. Where it shows few stars, as green does behind an Hα filter, the other
     colours are searched, and then all of them on a background that follows the filaments of a nebula; the search that shows
     most is taken. An elliptical Gaussian on a level is then fitted by least squares to the
     samples of that colour at their own places, so that the pattern does not pull on the stars. Stars with a
@@ -264,20 +263,28 @@ def _block(pattern: Pattern, size: int) -> int:
 
 
 def _detect(plane: np.ndarray, tile: int, threshold: float) -> tuple[Any, float, float]:
-    """Objects of SEP, the level and the noise of the binned picture, from which the sky is subtracted."""
+    """Objects of SEP, the level and the noise of the binned picture."""
     import sep
 
-    if min(plane.shape) < 8:
+    bad = np.isnan(plane)
+    if bad.mean() > 0.5 or min(plane.shape) < 8:
         return None, math.nan, math.nan
-    level, noise = subtract_sky(plane, min(tile, *plane.shape))
+    mask = bad if bad.any() else None
+    if mask is not None:
+        plane[bad] = 0.0
+    tile = int(min(tile, *plane.shape))
+    background = sep.Background(plane, mask=mask, bw=tile, bh=tile)
+    background.subfrom(plane)
+    noise = float(background.globalrms)
     if not noise > 0:
-        return None, level, noise
+        return None, float(background.globalback), noise
     # one object for each group of pixels: pairs of stars are no good for aligning, and taking them apart can fail
     extract = partial(
         sep.extract,
         plane,
         threshold,
         err=noise,
+        mask=mask,
         minarea=3,
         deblend_nthresh=1,
         deblend_cont=1.0,
@@ -290,7 +297,7 @@ def _detect(plane: np.ndarray, tile: int, threshold: float) -> tuple[Any, float,
         except Exception:  # noqa: BLE001 (that it is full, for which SEP has no class of its own)
             sep.set_extract_pixstack(max(300_000, plane.size // 4))
             objects = extract()
-    return objects, level, noise
+    return objects, float(background.globalback), noise
 
 
 #: Smoothing before the search: little, since binned stars are narrow.
