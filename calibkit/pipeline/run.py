@@ -97,6 +97,8 @@ def process(
     biases the black level that the camera states; without a flat nothing is divided. A light for which there
     is none of these fails.
 
+    The file of a master flat also holds the defects that were found in it, flags called ``defects``.
+
     Lights of one target, filter and exposure make one stack. Those that cannot be aligned, or whose stars are much
     poorer than the others', are left out, and said.
 

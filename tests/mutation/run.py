@@ -27,8 +27,13 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("unit/test_cfa.py", "properties/test_cfa.py", "unit/test_told_pattern.py"),
     ),
     "calibrate": (
-        ("calibkit/calibration/*.py", "calibkit/kernels/calibrate.py"),
-        ("unit/test_calibration.py", "unit/test_masters.py", "properties/test_calibration.py"),
+        ("calibkit/calibration/*.py", "calibkit/kernels/calibrate.py", "calibkit/kernels/flat.py"),
+        (
+            "unit/test_calibrated_rows.py",
+            "unit/test_calibration.py",
+            "unit/test_masters.py",
+            "properties/test_calibration.py",
+        ),
     ),
     "combine": (
         (
