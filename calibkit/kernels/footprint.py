@@ -15,6 +15,8 @@ NOTHING = np.uint16(NO_DATA)
 _SATURATED = np.uint16(SATURATED)
 #: A saturated sample whose weight is beyond this share of the whole makes its result one.
 _HEARD = 0.02
+#: Beyond what the polynomials of weights are wrong by, 2e-5; a place at the last sample needs nothing of what lies behind it.
+_WEIGHT_ERROR = 1e-4
 
 
 @kernel
@@ -54,7 +56,7 @@ def careful(signal, variance, flags, i, j, wy, wx, reach):
             middle = 0 <= di <= 1 and 0 <= dj <= 1
             weight = np.float64(wy[di + reach - 1]) * wx[dj + reach - 1]
             if y < 0 or y >= rows or x < 0 or x >= columns:
-                if middle and abs(weight) > 1e-6:
+                if middle and abs(weight) > _WEIGHT_ERROR:
                     return math.nan, math.nan, NOTHING
                 continue
             own = flags[y, x]

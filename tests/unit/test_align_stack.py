@@ -158,6 +158,16 @@ def test_bad_samples_do_not_enter_and_saturated_ones_are_told() -> None:
     assert not fl.usable(near).any()
 
 
+@pytest.mark.parametrize("cfa", ["", "RGGB"])
+@pytest.mark.parametrize("name", ["lanczos3", "bicubic", "linear"])
+def test_a_frame_that_is_not_moved_keeps_all_its_pixels(cfa: str, name: str) -> None:
+    """The last row and column too: they need no samples from outside."""
+    frame = np.random.default_rng(4).normal(100, 10, SHAPE)
+    made = ck.resample(light(frame, cfa=cfa), np.eye(3), interpolation=name)
+    assert not made.flags.values.any()
+    np.testing.assert_allclose(made.signal.values, frame, rtol=1e-4)
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.8, -37.0])
 @pytest.mark.parametrize(
     ("shape", "cfa"), [((121, 151), "RGGB"), ((121, 151), ""), ((120, 150), ""), ((9, 7), "")]
