@@ -48,11 +48,6 @@ class CalibratedRows:
         frames = tuple(_Frame(self.recipe, i, self.source, self.masters) for i in range(len(self.source)))
         object.__setattr__(self, "frames", frames)
 
-    @property
-    def in_files(self) -> bool:
-        """Whether all that it reads lies in files, so that it is little to be sent to where they can be read."""
-        return all(isinstance(rows, RowReader) for rows in self.masters.values())
-
     def __call__(self, y0: int, y1: int, out: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
         for i, frame in enumerate(self.frames):
             frame.read(y0, y1, out=tuple(array[i] for array in out))
@@ -81,7 +76,7 @@ class _Frame:
 
     @property
     def in_files(self) -> bool:
-        """As of the stack."""
+        """As `calibkit.makers.FrameMaker` has it."""
         return all(isinstance(rows, RowReader) for rows in self.masters.values())
 
     def expect(self, y0: int, y1: int) -> None:

@@ -58,8 +58,6 @@ class LightMaker:
         Of the session, so that what it has matched is not refused here.
     folder : str
         Below the output folder, for the calibrated lights.
-    rereads : bool
-        Raw lights may be read again when what is made of them is wanted, instead of keeping that in a file.
     elsewhere : bool
         What makes lights again is sent to a cluster's workers, and so must be little: masters that lie in files.
     progress : callable
@@ -76,7 +74,6 @@ class LightMaker:
         defects: DefectSettings,
         tolerances: Tolerances,
         folder: str = LIGHTS,
-        rereads: bool = False,
         elsewhere: bool = False,
         progress: Progress = silent,
     ) -> None:
@@ -96,7 +93,7 @@ class LightMaker:
             made = maker.get(spec)
             if made is not None:
                 self._made[role] = made
-        self._rereads, self._elsewhere = rereads, elsewhere
+        self._elsewhere = elsewhere
         self._masters: dict[str, xr.Dataset] = {}
         self._defects: xr.DataArray | None = None
         self._loading = threading.Lock()
@@ -152,7 +149,7 @@ class LightMaker:
         self._store.refuse_foreign(path)
         light, result = self._calibrated(frame, row)
         self._store.forget(path)
-        if not needed and self._rereads and made_again(result, elsewhere=self._elsewhere):
+        if not needed and made_again(result, elsewhere=self._elsewhere):
             from calibkit.align.stars import survey_light
 
             self._progress(0, 1, f"calibrating {name}")
@@ -206,8 +203,6 @@ class LightMaker:
         path = self._store.out / row.path
         if path.exists():
             return open_result(path)
-        if not self._rereads:
-            return None
         with collected([]):  # what it has to say is in its row already
             _, result = self._calibrated(frame, replace(row))
         return result if made_again(result, elsewhere=self._elsewhere) else None

@@ -380,7 +380,6 @@ class _Run:
                 defects=self._recipe.defects,
                 tolerances=self._session.tolerances,
                 folder=LIGHTS if kept else PASSING,
-                rereads=True,
                 elsewhere=self._client is not None,
                 progress=self._progress.heed,
             )
