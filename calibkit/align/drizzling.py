@@ -16,6 +16,7 @@ from calibkit.align.levels import levels_of
 from calibkit.align.lights import Light, Rows, place_of
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.colour.debayer import block_size
+from calibkit.combining.normalise import Levels
 from calibkit.combining.threads import page_zeros, run
 from calibkit.errors import CalibkitWarning, SettingError
 from calibkit.flags import NO_DATA, REJECTED_ALL
@@ -247,6 +248,7 @@ def drizzle_lights(
     low: float | None,
     high: float | None,
     weights: str | Sequence[float] | None,
+    levels: Levels | None,
     scale: float,
     pixfrac: float,
     progress: Progress,
@@ -269,7 +271,7 @@ def drizzle_lights(
     number = np.array([names.index(name if name in names else name[0]) for name in channels])
     colour = number[cell].astype(np.uint8)
     factor, term, weight = levels_of(
-        template, lights, normalise=normalise, weights=weights, progress=progress
+        template, lights, normalise=normalise, weights=weights, known=levels, progress=progress
     )
     count = len(lights)
     ones = np.ones((count, *cell.shape))

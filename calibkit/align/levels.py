@@ -12,7 +12,14 @@ import xarray as xr
 from calibkit import meta
 from calibkit.align.lights import Light
 from calibkit.cfa import channel_index
-from calibkit.combining.normalise import check_normalisation, coefficients, measure, workable
+from calibkit.combining.normalise import (
+    Levels,
+    check_measured,
+    check_normalisation,
+    coefficients,
+    measure,
+    workable,
+)
 from calibkit.combining.threads import run
 from calibkit.combining.weights import by_noise, frame_weights
 from calibkit.errors import CalibkitWarning
@@ -50,23 +57,27 @@ def levels_of(
     *,
     normalise: str,
     weights: str | Sequence[float] | None,
+    known: Levels | None,
     progress: Progress,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Factor and term (frame, channel) that bring every light to a common level and spread, and weights likewise.
 
-    They are measured on the lights as they are: aligned ones would have to be made twice.
+    They are measured on the lights as they are, since aligned ones would have to be made twice, unless they are *known*.
     """
     check_normalisation(normalise)
     cell, channels = channel_index(template)
     alone = len(lights) == 1
     levels = factor = term = None
     if (normalise != "none" and not alone) or by_noise(weights):
-        levels = measure(
-            _Unaligned(lights),
-            cell,
-            noise=by_noise(weights),
-            run=lambda function, count, what: run(function, count, what, progress),
-        )
+        if known is None or (by_noise(weights) and np.isnan(known.noise).any()):
+            known = measure(
+                _Unaligned(lights),
+                cell,
+                noise=by_noise(weights),
+                run=lambda function, count, what: run(function, count, what, progress),
+            )
+        check_measured(known, lambda i: lights[i].name)
+        levels = known
     if normalise != "none" and not alone:
         if normalise == "auto":
             normalise, simpler = workable("additive_scaling", levels)

@@ -6,7 +6,7 @@ import itertools
 import operator
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from calibkit.align.transforms import Transforms
 from calibkit.cfa import channel_index, pattern_of
 from calibkit.combining.bands import OUTPUTS
 from calibkit.combining.engine import combine_into
+from calibkit.combining.normalise import Levels
 from calibkit.errors import MismatchError, SettingError
 from calibkit.makers import tell_maker
 from calibkit.memory import band_rows, release_memory, worker_count
@@ -52,6 +53,7 @@ def stack_lights(
     high: float | None = None,
     normalise: str = "auto",
     weights: str | Sequence[float] | None = None,
+    levels: Levels | None = None,
     channels: Channels = "planes",
     scale: float = 1.0,
     pixfrac: float = 1.0,
@@ -75,6 +77,9 @@ def stack_lights(
         shifts and scales, or only shifts where most pixels of a light are equal, and warns of that.
     weights : {"exposure", "noise"} or sequence of float, optional
         As for `calibkit.combine`; numbers for all the lights, or for those that could be aligned.
+    levels : Levels, optional
+        What `calibkit.combining.measure_levels` found of all the lights; measured when left out, or when the weights need a
+        noise that it does not know.
     channels : {"planes", "mosaic", "debayer", "drizzle"}
         What becomes of the colours. ``"planes"``: one plane for each colour, one pixel for each cell of the pattern, all at
         the cell's middle; greens are averaged. ``"mosaic"``: a mosaic like the lights, for `calibkit.extract_line` and
@@ -148,20 +153,26 @@ def stack_lights(
     if weights is not None and not isinstance(weights, str):
         weights = np.asarray(weights, float)
         weights = weights[chosen] if weights.shape == (len(everything),) else weights
+    if levels is not None:
+        levels = _chosen(
+            levels, chosen, len(everything), int(channel_index(everything[0].labelled)[0].max()) + 1
+        )
     used = [everything[i] for i in chosen]
     first = used[0].labelled
     template = template_of(used)
     if channels == "drizzle":
         result = drizzle_lights(
             template, used, matrices, normalise=normalise, method=method, reject=reject, low=low, high=high,
-            weights=weights, scale=scale, pixfrac=pixfrac, progress=progress, client=client,
+            weights=weights, levels=levels, scale=scale, pixfrac=pixfrac, progress=progress, client=client,
         )  # fmt: skip
         return _recorded(result, used[0], transforms, channels=channels, scale=scale, pixfrac=pixfrac)
     if channels == "planes" or pattern.is_mono:
         grid = grid_of_cells(first, interpolation, scale)
     else:
         grid = grid_like(first, interpolation)
-    factor, term, weight = levels_of(template, used, normalise=normalise, weights=weights, progress=progress)
+    factor, term, weight = levels_of(
+        template, used, normalise=normalise, weights=weights, known=levels, progress=progress
+    )
     cell, _ = channel_index(template)
     scaling = (None, None) if factor is None else (factor[:, cell], term[:, cell])
     aligned = _lazily(template, used, matrices, grid, *scaling)
@@ -207,6 +218,14 @@ def _aligned(lights: list[Light], transforms: Transforms) -> tuple[list[int], li
         msg = "none of the lights could be aligned, so there is nothing to stack; see transforms.table"
         raise MismatchError(msg)
     return chosen, [transforms[i].matrix for i in chosen]
+
+
+def _chosen(levels: Levels, chosen: list[int], count: int, channels: int) -> Levels:
+    """The levels of those lights that are used."""
+    if levels.location.shape != (count, channels):
+        msg = f"levels= of {levels.location.shape} frames and channels for lights of {(count, channels)}"
+        raise SettingError(msg)
+    return Levels(*(getattr(levels, field.name)[chosen] for field in fields(levels)))
 
 
 def _rows_of_band(count: int, shape: tuple[int, int], period: int) -> int:

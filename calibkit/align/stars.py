@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 
 from calibkit.align.lights import Light, Lights, lights_of, place_of
-from calibkit.cfa import Pattern, pattern_of
+from calibkit.cfa import Pattern, channel_index, pattern_of
+from calibkit.combining.normalise import Levels, levels_in
 from calibkit.errors import Cancelled, SettingError
 from calibkit.flags import named_counts
 from calibkit.memory import Scratch, worker_count
@@ -160,12 +161,16 @@ def find_stars(
     return stars
 
 
-def survey_light(light: xr.Dataset) -> tuple[Stars, dict[str, int]]:
-    """Stars of one calibrated light as `find_stars` gives them, and how many pixels carry each flag, read once together."""
+def survey_light(light: xr.Dataset) -> tuple[Stars, dict[str, int], Levels]:
+    """What a stack asks of one calibrated light before its rows, found while it is read once.
+
+    Its stars as `find_stars` gives them, how many pixels carry each flag, and its levels, (1, channel), without the noise.
+    """
     (one,) = lights_of(light, "survey_light")
     count = np.zeros(16, np.int64)
     signal = one.whole(out=_scratch.take("signal", one.shape, np.float32), count=count)
-    return _search(one, signal, _THRESHOLD, _MOST, _scratch), named_counts(count)
+    levels = levels_in(signal, channel_index(one.labelled)[0])
+    return _search(one, signal, _THRESHOLD, _MOST, _scratch), named_counts(count), levels
 
 
 def star_colours(pattern: Pattern) -> list[str]:

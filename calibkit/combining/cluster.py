@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 from calibkit.combining.bands import OUTPUTS, BandCombiner, Tally
 from calibkit.combining.plan import Plan
 from calibkit.combining.reading import Band, StackReader
+from calibkit.combining.threads import page_zeros
 from calibkit.flags import FLAG_DTYPE
 from calibkit.memory import Scratch
 from calibkit.progress import Progress
 
 #: Bytes of what makes rows, sent with every band, that are not worth a word: beyond it holds pixels, not names of files.
 _MOST_MAKER = 2**20
+#: Bands in a job at most: what has begun is not stopped by a cancel.
+_MOST_BANDS = 4
 _scratch = Scratch()
 
 
@@ -52,19 +56,23 @@ def combine_made(
     has_variance: bool,
     dtype: np.dtype,
     width: int,
-    y0: int,
-    y1: int,
+    bands: Sequence[tuple[int, int]],
     plan: Plan,
     wanted: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], Tally]:
-    """`combine_rows` of rows that the worker makes itself, by a pickled `RowMaker`."""
-    shape = (plan.n_frames, y1 - y0, width)
+    """`combine_rows` of rows that the worker makes itself, by a pickled `RowMaker`, in bands that lie one below the other."""
+    make, combiner = pickle.loads(maker), BandCombiner(plan, dtype, width, flagged=True)
     kinds = {"signal": np.float32, "variance": np.float32, "flags": FLAG_DTYPE}
-    made = tuple(_scratch.take(name, shape, kind) for name, kind in kinds.items())
-    flagged = pickle.loads(maker)(y0, y1, made)
-    band = Band(made[0], made[2] if flagged else None, made[1] if has_variance else None)
-    out = {name: np.zeros(shape[1:], kind) for name, kind in OUTPUTS.items()}
-    tally = BandCombiner(plan, dtype, width, flagged=True).combine(band, y0, out)
+    top, bottom = bands[0][0], bands[-1][1]
+    out = {name: np.zeros((bottom - top, width), kind) for name, kind in OUTPUTS.items()}
+    tally = Tally.empty(plan.n_frames)
+    for y0, y1 in bands:
+        shape = (plan.n_frames, y1 - y0, width)
+        made = tuple(_scratch.take(name, shape, kind) for name, kind in kinds.items())
+        flagged = make(y0, y1, made)
+        band = Band(made[0], made[2] if flagged else None, made[1] if has_variance else None)
+        rows = {name: array[y0 - top : y1 - top] for name, array in out.items()}
+        tally += combiner.combine(band, y0, rows)
     return _small(out, wanted), tally
 
 
@@ -92,26 +100,29 @@ def run_on_cluster(
 ) -> tuple[dict[str, np.ndarray], Tally]:
     """`calibkit.combining.threads.run_bands` on the workers of *client*.
 
-    Twice as many bands as there are threads are under way at a time; on any error, cancel or Ctrl-C those
-    are cancelled.
+    Twice as many jobs as there are threads are under way at a time; on any error, cancel or Ctrl-C those
+    are cancelled. A job is a band, or several where a worker makes their rows itself.
     """
     from distributed import as_completed
 
     n, height, width = reader.shape
     threads = sum(client.nthreads().values())
-    bands = iter(reader.bands(2, plan.cell.shape[0]))
-    total = len(reader.bands(2, plan.cell.shape[0]))
+    bands = reader.bands(2, plan.cell.shape[0])
+    total = len(bands)
     what = f"combine {n} frames on {threads} threads"
-    outputs = {name: np.zeros((height, width), OUTPUTS[name]) for name in wanted}
+    outputs = {name: page_zeros((height, width), OUTPUTS[name]) for name in wanted}
     tally = Tally.empty(n)
-    places: dict[Any, tuple[int, int]] = {}
+    places: dict[Any, tuple[int, int, int]] = {}
 
     maker = b"" if reader.maker is None else pickle.dumps(reader.maker, protocol=5)
+    made_there = 0 < len(maker) <= _MOST_MAKER
+    jobs = iter(_together(bands, threads) if made_there else [[band] for band in bands])
 
-    def submit(y0: int, y1: int) -> Any:
-        if 0 < len(maker) <= _MOST_MAKER:
+    def submit(job: list[tuple[int, int]]) -> Any:
+        y0, y1 = job[0][0], job[-1][1]
+        if made_there:
             plain = (maker, reader.has_variance, reader.dtype, width)
-            future = client.submit(combine_made, *plain, y0, y1, plan, wanted, pure=False)
+            future = client.submit(combine_made, *plain, job, plan, wanted, pure=False)
         elif reader.source is not None:
             future = client.submit(
                 combine_files, reader.source, reader.dtype, y0, y1, plan, wanted, pure=False
@@ -120,27 +131,39 @@ def run_on_cluster(
             parts = [reader.arrays.get(name) for name in ("values", "flags", "variance")]
             rows = [None if part is None else part[:, y0:y1] for part in parts]
             future = _submit_rows(client, rows, reader.dtype, y0, plan, wanted)
-        places[future] = (y0, y1)
+        places[future] = y0, y1, len(job)
         return future
 
     direct = _all_here(client) or None
     progress(0, total, what)
-    waiting = as_completed([submit(*band) for _, band in zip(range(2 * threads), bands, strict=False)])
+    waiting = as_completed([submit(job) for job in itertools.islice(jobs, 2 * threads)])
+    done = 0
     try:
-        for done, future in enumerate(waiting, start=1):
-            y0, y1 = places.pop(future)
+        for future in waiting:
+            y0, y1, count = places.pop(future)
             out, counted = client.gather(future, direct=direct)
             for name, array in outputs.items():
                 array[y0:y1] = out[name]
             tally += counted
-            following = next(bands, None)
+            following = next(jobs, None)
             if following is not None:
-                waiting.add(submit(*following))
+                waiting.add(submit(following))
+            done += count
             progress(done, total, what)
     except BaseException:
         client.cancel(list(places))
         raise
     return outputs, tally
+
+
+def _together(bands: list[tuple[int, int]], threads: int) -> list[list[tuple[int, int]]]:
+    """The bands of each job: several, since every job costs the asking process time; fewer towards the end, when nobody should wait."""
+    jobs, first = [], 0
+    while first < len(bands):
+        count = min(_MOST_BANDS, max(1, (len(bands) - first) // (2 * threads)))
+        jobs.append(bands[first : first + count])
+        first += count
+    return jobs
 
 
 def _submit_rows(

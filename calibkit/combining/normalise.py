@@ -6,7 +6,7 @@ same ones in every frame, so that what the picture shows cancels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ def measure(
     cell: np.ndarray,
     *,
     noise: bool,
-    run: Callable[[Callable[[int], tuple[np.ndarray, ...]], int, str], list[tuple[np.ndarray, ...]]],
+    run: Callable[[Callable[[int], np.ndarray], int, str], list[np.ndarray]],
 ) -> Levels:
     """Level, spread and, if wanted, pixel noise of every frame and channel of *reader*.
 
@@ -82,34 +82,51 @@ def measure(
     run : callable
         ``run(function, count, what)`` calls ``function(i)`` for every frame and gives the results in order.
     """
-    channels = int(cell.max()) + 1
-    period = cell.shape[0]
-    places = strips(reader.shape[1], reader.shape[2], period)
+    places = strips(reader.shape[1], reader.shape[2], cell.shape[0])
 
-    def one_frame(frame: int) -> tuple[np.ndarray, ...]:
-        parts = reader.read_strips(frame, places)
-        result = np.full((3, channels), np.nan)
-        for channel in range(channels):
-            sites = np.argwhere(cell == channel)
-            planes = [
-                part[(y - y0) % period :: period, x :: cell.shape[1]]
-                for (y0, _), part in zip(places, parts, strict=True)
-                for y, x in sites
-            ]
-            values = np.concatenate([plane.reshape(-1) for plane in planes])
-            values = values[np.isfinite(values)]
-            if values.size:
-                result[0, channel], result[1, channel] = biweight(values)
-            if noise:
-                result[2, channel] = _pixel_noise(planes)
-        return tuple(result)
+    def one_frame(frame: int) -> np.ndarray:
+        return _measured(reader.read_strips(frame, places), places, cell, noise=noise)
 
-    found = run(one_frame, reader.shape[0], "measure levels")
-    location, scale, spread = (np.array([entry[i] for entry in found]) for i in range(3))
-    if not np.isfinite(location).all():
-        msg = f"{reader.name(_first(np.isfinite(location)))}: no usable pixel where its level is measured, so it cannot be normalised"
+    found = Levels(*np.stack(run(one_frame, reader.shape[0], "measure levels"), axis=1))
+    check_measured(found, reader.name)
+    return found
+
+
+def levels_in(signal: np.ndarray, cell: np.ndarray) -> Levels:
+    """What `measure` finds of one frame (y, x) in memory, NaN where it is not to be used; no noise, and NaN without a pixel."""
+    places = strips(*signal.shape, cell.shape[0])
+    found = _measured([signal[y0:y1] for y0, y1 in places], places, cell, noise=False)
+    return Levels(*found[:, np.newaxis])
+
+
+def _measured(
+    parts: Sequence[np.ndarray], places: Sequence[tuple[int, int]], cell: np.ndarray, *, noise: bool
+) -> np.ndarray:
+    """Level, spread and pixel noise of every channel in the strips of one frame, shape (3, channel)."""
+    channels, period = int(cell.max()) + 1, cell.shape[0]
+    result = np.full((3, channels), np.nan)
+    for channel in range(channels):
+        sites = np.argwhere(cell == channel)
+        planes = [
+            part[(y - y0) % period :: period, x :: cell.shape[1]]
+            for (y0, _), part in zip(places, parts, strict=True)
+            for y, x in sites
+        ]
+        values = np.concatenate([plane.reshape(-1) for plane in planes])
+        values = values[np.isfinite(values)]
+        if values.size:
+            result[0, channel], result[1, channel] = biweight(values)
+        if noise:
+            result[2, channel] = _pixel_noise(planes)
+    return result
+
+
+def check_measured(levels: Levels, name: Callable[[int], str]) -> None:
+    """Refuse frames without a usable pixel where the level is measured; ``name(frame)`` is what to call one."""
+    fine = np.isfinite(levels.location)
+    if not fine.all():
+        msg = f"{name(_first(fine))}: no usable pixel where its level is measured, so it cannot be normalised"
         raise MismatchError(msg)
-    return Levels(location, scale, spread)
 
 
 def _pixel_noise(planes: list[np.ndarray]) -> float:

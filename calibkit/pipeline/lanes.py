@@ -18,6 +18,8 @@ from calibkit.io.provenance import known_hashes, take_hashes
 from calibkit.memory import limit_workers, return_memory_early, worker_count
 from calibkit.progress import Progress
 
+#: On a cluster, below every job of a run.
+_LAST = -10
 #: While it waits, the thread that was asked looks up this often, so that Ctrl-C is heard.
 _POLL_SECONDS = 0.1
 
@@ -34,7 +36,7 @@ class Lanes:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._home = threading.get_ident()
-        self._told: SimpleQueue[tuple[int, int, str]] = SimpleQueue()
+        self._told: SimpleQueue[tuple[int, int, str] | None] = SimpleQueue()
         self._stop = threading.Event()
 
     def __call__(self, done: int, total: int, what: str) -> None:
@@ -61,14 +63,17 @@ class Lanes:
         total: int,
         after: Sequence[Sequence[int]] = (),
         at_once: int | None = None,
+        spare: tuple[Callable[..., Any], Sequence[tuple[Any, ...]]] | None = None,
         client: Any = None,
     ) -> list[Any]:
         """Call ``function(*job)`` for each, *at_once* or as many at once as there are processors; their results in order.
 
         *after* has for each the places of those before it whose results it waits for and is called with besides. Progress
         counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
-        what has is waited for. With a dask.distributed *client* the jobs go to its workers, the function once to each,
-        so that what it keeps is kept there.
+        what has is waited for. *spare* is another function and jobs for it, for whoever has nothing else to do: when the rest
+        is done, those that have not begun are dropped, and what they find or raise is not looked at. With a
+        dask.distributed *client* the jobs go to its workers, the function once to each, so that what it keeps is kept
+        there; files that one of them has hashed, none hashes again.
         """
         told = -1
         pool = client or ThreadPoolExecutor(at_once or worker_count(), thread_name_prefix="calibkit-lane")
@@ -79,6 +84,10 @@ class Lanes:
         futures: list[Any] = []
         for job, earlier in itertools.zip_longest(jobs, after, fillvalue=()):
             futures.append(begin(*job, *(futures[place] for place in earlier)))
+            futures[-1].add_done_callback(lambda _: self._told.put(None))  # wakes the loop
+        other, others = spare or (None, ())
+        last = {"priority": _LAST, "pure": False} if client else {}
+        dropped = [pool.submit(other, *job, **last) for job in others]
         try:
             while told < len(jobs):
                 ended = [future for future in futures if future.done()]
@@ -95,11 +104,14 @@ class Lanes:
                 client.cancel(futures)
             raise
         finally:
-            if not client:
+            if client:
+                client.cancel(dropped)
+            else:
                 pool.shutdown(wait=True, cancel_futures=True)
         if client:
             for found in client.run(known_hashes).values():
                 take_hashes(found)
+            client.run(take_hashes, known_hashes())
         return [future.result() for future in futures]
 
     def _begin(self, function: Callable[..., Any], *job: Any) -> Any:
@@ -108,9 +120,10 @@ class Lanes:
         return function(*given)
 
     def _tell(self) -> None:
-        """Pass on what was told, or wait a little for it."""
+        """Pass on what was told, or wait a little for it, or for the end of a job."""
         with suppress(Empty):
-            self._progress(*self._told.get(timeout=_POLL_SECONDS))
+            if (told := self._told.get(timeout=_POLL_SECONDS)) is not None:
+                self._progress(*told)
 
 
 #: On a cluster's worker: the function that the latest jobs call, and what it is known by.

@@ -143,6 +143,7 @@ class LightMaker:
         if done is not None:
             for field in ("units", "before", "after", "flags", "seconds", "steps", "stars"):
                 setattr(row, field, done[field])
+            row.levels = done.get("levels")  # not in what earlier versions have left
             row.warnings[:] = done["warnings"]
             row.status = REUSED
             return
@@ -153,8 +154,9 @@ class LightMaker:
             from calibkit.align.stars import survey_light
 
             self._progress(0, 1, f"calibrating {name}")
-            stars, row.flags = survey_light(result)
+            stars, row.flags, levels = survey_light(result)
             row.stars = stars.as_dict()
+            row.levels = {"location": levels.location[0].tolist(), "scale": levels.scale[0].tolist()}
         else:
             # one band at a time: other lights are made in other threads meanwhile
             written = hash_inputs(result)

@@ -95,6 +95,8 @@ class LightRow:
         A digest of all that it was made from.
     stars : dict or None
         What `calibkit.find_stars` found in it, where it was read for that when it was made.
+    levels : dict or None
+        Likewise its ``location`` and ``scale``, a number for each channel, as `calibkit.combining.measure_levels` has them.
     warnings : list of str
     error : str
     seconds : float
@@ -113,6 +115,7 @@ class LightRow:
     read_noise: Any = float("nan")
     key: str = ""
     stars: dict[str, Any] | None = None
+    levels: dict[str, list[float]] | None = None
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     seconds: float = 0.0

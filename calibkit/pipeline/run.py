@@ -15,6 +15,7 @@ from typing import Any
 
 from calibkit.computing import no_cluster
 from calibkit.errors import CalibkitError, SettingError
+from calibkit.io.provenance import sha256_of
 from calibkit.io.spool import kept
 from calibkit.memory import release_memory, return_memory_early
 from calibkit.pipeline.camera import PerChannel, camera_of
@@ -353,13 +354,17 @@ class _Run:
         )
 
     def _make_masters(self) -> None:
-        """Make the masters that the headers ask for, several at once; planning finds them made."""
+        """Make the masters that the headers ask for, several at once; planning finds them made.
+
+        Who is left without a master to make hashes the lights, which the next step begins with.
+        """
         maker, specs = self._maker, plan_session(self._session, self._recipe).masters
         maker.expect(specs)
         ordered, after = jobs_of(specs)
+        lights = [(path,) for match in self._session.matches for path in match.light.paths]
         made = self._progress.run(
             maker.make, [(spec,) for spec in ordered], "masters", before=0, total=len(specs),
-            after=after, at_once=masters_at_once(specs), client=self._client,
+            after=after, at_once=masters_at_once(specs), spare=(sha256_of, lights), client=self._client,
         )  # fmt: skip
         for spec, (found, row) in zip(ordered, made, strict=True):
             maker.take(spec, found, row)

@@ -11,10 +11,12 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from calibkit.align.stars import Stars
 from calibkit.cfa import pattern_of
+from calibkit.combining.normalise import Levels
 from calibkit.errors import (
     CalibkitError,
     CalibkitWarning,
@@ -244,7 +246,14 @@ class StackMaker:
             ]
             written = self._written(which, again)
             frames = [written.get(number, frame) for number, frame in zip(good, frames, strict=True)]
-        stack = stack_lights(frames, transforms, progress=self._progress, client=self._client, **options)
+        stack = stack_lights(
+            frames,
+            transforms,
+            levels=_levels(lights),
+            progress=self._progress,
+            client=self._client,
+            **options,
+        )
         return _of_line(stack, row.line, flat) if row.line else stack
 
     def _picture(self, lights: LightSet, stack_key: str, row: StackRow) -> None:
@@ -264,6 +273,14 @@ class StackMaker:
         self._store.forget(path)
         save_picture(shown, path, bits=bits, overwrite=True)
         self._store.remember(path, key, {})
+
+
+def _levels(lights: Sequence[LightRow]) -> Levels | None:
+    """The levels of the lights where all were measured when the lights were made."""
+    if any(light.levels is None for light in lights):
+        return None
+    location, scale = (np.array([light.levels[name] for light in lights]) for name in ("location", "scale"))
+    return Levels(location, scale, np.full_like(scale, np.nan))
 
 
 def _is_named(file: str, patterns: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ import calibkit as ck
 from calibkit.align import Transforms
 from calibkit.align import stars as stars_module
 from calibkit.align.stars import survey_light
+from calibkit.combining import measure_levels
 from calibkit.errors import CalibkitError, CalibkitWarning, FrameFileError, MismatchError, SettingError
 from calibkit.flags import HOT, REJECTED_ALL, REPAIRED, count_flags
 from calibkit.simulate import X_TRANS, Camera, Sky, simulate_stack
@@ -65,14 +66,17 @@ def test_alignment_agrees_with_the_truth(pattern: str) -> None:
     assert transforms[0].rotation == pytest.approx(0.8, abs=0.01)
 
 
-def test_a_light_is_surveyed_as_its_stars_are_found_and_its_flags_counted() -> None:
+def test_a_light_is_surveyed_as_its_stars_are_found_its_flags_counted_and_its_levels_measured() -> None:
     made = lights(count=2)
     for light, stars in zip([made.isel(frame=0), made.isel(frame=1)], ck.find_stars(made), strict=True):
         flags = light["flags"].values.copy()
         flags[7:9, 11:200] |= REPAIRED | HOT | REJECTED_ALL
-        found, counts = survey_light(light)
+        found, counts, levels = survey_light(light)
         assert found.as_dict() | {"name": stars.name} == stars.as_dict()
         assert counts == count_flags(light["flags"].values)
+        alone = measure_levels(light.expand_dims("frame"))
+        np.testing.assert_array_equal(levels.location, alone.location)
+        np.testing.assert_array_equal(levels.scale, alone.scale)
         light = light.assign(flags=(("y", "x"), flags))
         assert survey_light(light)[1] == count_flags(flags)
 

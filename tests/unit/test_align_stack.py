@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 import calibkit as ck
 from calibkit import flags as fl
 from calibkit.align import Transform, Transforms
+from calibkit.combining import measure_levels
 from calibkit.errors import MismatchError, SettingError
 from calibkit.simulate import X_TRANS
 
@@ -279,6 +281,36 @@ def test_frames_are_brought_to_a_common_level() -> None:
     rest = (made.signal.values - scene(y, x))[:, 15:-15, 15:-15]
     assert rest.std() < 2.5
     assert abs(rest.mean() - 60.0) < 4.0
+
+
+@pytest.mark.parametrize("channels", ["planes", "drizzle"])
+def test_levels_that_are_known_are_not_measured_again(channels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lights = noisy(4, "RGGB", SMALL)
+    for i, one in enumerate(lights):
+        one.signal.values += 40.0 * i
+    levels = measure_levels(xr.concat(lights, "frame"))
+    options = {"channels": channels, "reject": "none"}
+    lost = Transform("x", np.full((3, 3), np.nan), np.nan, np.nan, 0, False, "clouds")
+    moves = transforms_of(*SMALL[:4])
+    moves = Transforms((*moves.frames[:2], lost, moves.frames[3]), 0, "similarity", SHAPE, (0, 0))
+    measured = ck.stack_lights(lights, moves, **options)
+    by_noise = ck.stack_lights(lights, moves, weights="noise", **options)
+    unknown = replace(levels, noise=np.full_like(levels.noise, np.nan))
+    again = ck.stack_lights(lights, moves, weights="noise", levels=unknown, **options)
+    xr.testing.assert_equal(again, by_noise)  # the noise was not known
+    monkeypatch.setattr("calibkit.align.levels.measure", None)
+    xr.testing.assert_equal(ck.stack_lights(lights, moves, levels=unknown, **options), measured)
+    xr.testing.assert_equal(
+        ck.stack_lights(lights, moves, levels=levels, weights="noise", **options), by_noise
+    )
+    with pytest.raises(SettingError, match=r"\(4, 4\) frames and channels for lights of \(3, 4\)"):
+        ck.stack_lights(lights[:3], transforms_of(*SMALL[:3]), levels=levels)
+    nothing = replace(levels, location=np.where(np.arange(4)[:, None] == 3, np.nan, levels.location))
+    with pytest.raises(MismatchError, match="no usable pixel"):
+        ck.stack_lights(lights, moves, levels=nothing, **options)
+    assert (
+        ck.stack_lights(lights, moves, levels=nothing, normalise="none", **options)["signal"].notnull().any()
+    )
 
 
 class TestDrizzle:

@@ -431,6 +431,7 @@ import sys
 from pathlib import Path
 from distributed import Client, LocalCluster
 import calibkit
+from calibkit.align import stacking
 from calibkit.io import provenance
 from calibkit.recipe import LightSettings, Recipe
 
@@ -439,6 +440,7 @@ def everything(folder):
 
 if __name__ == "__main__":
     night, here, there = map(Path, sys.argv[1:])
+    stacking._BAND_BYTES = 2**18  # several bands, of which a worker gets some at a time
     recipe = Recipe(lights=LightSettings(keep=True))
     calibkit.process(night, recipe, here, report=False)
     told = set()
