@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from calibkit.cfa import Pattern, channel_index
-from calibkit.cfa.neighbours import neighbour_taps
+from calibkit.cfa.neighbours import neighbour_taps, reach_of
 from calibkit.errors import SettingError
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
+#: A red filter that has no other within its reach.
+LONE = "/".join(["GGGGGG", "GGRGGG", *["GGGGGG"] * 4])
 TEXTS = ["", "RGGB", "BGGR", "GRBG", "GBRG", "GMYC", "CYYM", "YC/GM/YC/MG", XTRANS]
 DTYPES = [
     "uint8",
@@ -194,7 +196,8 @@ def test_a_write_to_the_view_reaches_the_mosaic(text: str) -> None:
 
 
 @settings(max_examples=15)
-@given(st.sampled_from([*TEXTS, "RGB/GBR/BRG"]), st.integers(0, 12), st.integers(0, 12))
+@example(LONE, 0, 0)
+@given(st.sampled_from([*TEXTS, "RGB/GBR/BRG", LONE]), st.integers(0, 12), st.integers(0, 12))
 def test_neighbours_are_of_the_same_channel_and_complete(cfa: str, y0: int, x0: int) -> None:
     """Against a search through the pattern, pixel by pixel."""
     pattern = Pattern(cfa)
@@ -207,6 +210,7 @@ def test_neighbours_are_of_the_same_channel_and_complete(cfa: str, y0: int, x0: 
     cell, _ = channel_index(frame)
     taps, rings = neighbour_taps(cell, (1, 2))
     step = 1 if not cfa else 2
+    assert reach_of(taps) == 2 * step
     for a in range(cell.shape[0]):
         for b in range(cell.shape[1]):
             at = (a % taps.shape[0], b % taps.shape[1])

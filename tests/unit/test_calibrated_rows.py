@@ -25,6 +25,8 @@ CELLS = {
         ],
         np.uint8,
     ),
+    # A filter that is so far from its next that no neighbour tells what a pixel of it should be.
+    "lone": np.pad(np.ones((1, 1), np.uint8), (3, 4)),
 }
 MASTERS = ("bias", "dark", "flat")
 
@@ -197,6 +199,21 @@ def test_every_column_is_repaired(width: int) -> None:
         same[2, x] = False
         assert (signal[same] == before[same]).all()
         assert (flags[same] == 0).all()
+
+
+def test_a_pixel_without_neighbours_is_left_as_it_is() -> None:
+    taps, rings = neighbour_taps(CELLS["lone"], (1, 2, 3))
+    signal = np.random.default_rng(2).normal(100, 3, (16, 16)).astype(np.float32)
+    before, variance = signal.copy(), np.full(signal.shape, 9.0, np.float32)
+    flags = np.zeros(signal.shape, np.uint16)
+    flags[3, 11] = flags[5, 5] = fl.HOT
+    repair_rows(signal, variance, flags, np.uint16(REPAIRABLE), taps, rings, ENOUGH, 0, 16)
+    assert flags[3, 11] == fl.HOT
+    assert flags[5, 5] == fl.HOT | fl.REPAIRED
+    around = np.delete(before[3:8, 3:8], [0, 12])  # without itself and the one of another filter
+    assert signal[5, 5] == pytest.approx(around.mean(), rel=1e-6)
+    signal[5, 5] = before[5, 5]
+    np.testing.assert_array_equal(signal, before)
 
 
 @pytest.mark.parametrize("pattern", CELLS)
