@@ -1,4 +1,4 @@
-"""Scatter of many short rows of values without their outliers; NaN is a value that is not there."""
+"""Scatter of many short rows of values without their outliers; what is not finite is not there."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def add_there(values, total, count):
     """Add the values that are there to the sums."""
     for i in range(values.size):
         v = np.float64(values[i])
-        missing = np.isnan(v)
-        total[i] += 0.0 if missing else v
-        count[i] += 0.0 if missing else 1.0
+        there = abs(v) < np.inf
+        total[i] += v if there else 0.0
+        count[i] += 1.0 if there else 0.0
 
 
 @kernel
@@ -126,7 +126,7 @@ def sum_below(row, limit):
     for i in range(row.size):
         v = np.float64(row[i])
         full = v >= limit
-        left_out = full | np.isnan(v)
+        left_out = full | ~(v > -np.inf)
         total += 0.0 if left_out else v
         count += 0.0 if left_out else 1.0
         above += 1.0 if full else 0.0

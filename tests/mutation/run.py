@@ -32,7 +32,43 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "unit/test_calibrated_rows.py",
             "unit/test_calibration.py",
             "unit/test_masters.py",
+            "unit/test_scatter.py",
+            "unit/test_bias_overscan.py",
+            "unit/test_made_rows.py",
             "properties/test_calibration.py",
+        ),
+    ),
+    "scatter": (
+        ("calibkit/kernels/scatter.py", "calibkit/calibration/pairs.py"),
+        ("unit/test_scatter.py", "unit/test_noise.py"),
+    ),
+    "statistics": (
+        ("calibkit/statistics.py", "calibkit/kernels/neighbours.py"),
+        ("unit/test_statistics.py",),
+    ),
+    "defects": (
+        (
+            "calibkit/defects/*.py",
+            "calibkit/kernels/defects.py",
+            "calibkit/kernels/repair.py",
+            "calibkit/kernels/tile_statistics.py",
+        ),
+        ("unit/test_defects.py", "unit/test_defects_oracle.py", "unit/test_calibrated_rows.py"),
+    ),
+    "align": (
+        (
+            "calibkit/align/*.py",
+            "calibkit/kernels/drizzle.py",
+            "calibkit/kernels/footprint.py",
+            "calibkit/kernels/parts.py",
+            "calibkit/kernels/resample.py",
+            "calibkit/kernels/stars.py",
+        ),
+        (
+            "unit/test_align_transforms.py",
+            "unit/test_align_register.py",
+            "unit/test_align_stack.py",
+            "unit/test_made_rows.py",
         ),
     ),
     "combine": (

@@ -154,6 +154,11 @@ class TestFormula:
         assert (result["signal"] == 500).all()
         assert result.attrs["pedestal"] == 0.0
 
+    def test_a_light_whose_bias_is_gone_has_no_pedestal_left(self) -> None:
+        light = frame(np.full((H, W), 100, "f4"), bias_subtracted=True)
+        assert (calibkit.calibrate(light)["signal"] == 100).all()
+        assert (calibkit.calibrate(light.assign_attrs(pedestal=None))["signal"] == 100).all()
+
 
 class TestNoise:
     """Frames drawn at random: the variance has to be that of the result."""
