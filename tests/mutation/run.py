@@ -81,6 +81,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         (
             "unit/test_combine.py",
+            "unit/test_combine_levels.py",
             "unit/test_combine_rejection.py",
             "unit/test_combine_files.py",
             "unit/test_combine_coarse.py",

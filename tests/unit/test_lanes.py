@@ -8,6 +8,7 @@ import time
 import pytest
 
 from calibkit.combining.cluster import _MOST_BANDS, _together
+from calibkit.errors import Cancelled
 from calibkit.pipeline.lanes import Lanes
 from calibkit.progress import silent
 
@@ -72,6 +73,62 @@ def test_the_first_error_ends_the_work(at_once: int) -> None:
     with pytest.raises(ValueError, match="no"):
         Lanes(silent).run(job, [(n,) for n in range(1000)], "jobs", before=0, total=1000, at_once=at_once)
     assert len(begun) < 1000
+
+
+def test_progress_is_told_in_the_thread_that_asked() -> None:
+    """What the jobs tell themselves, and how many of them are done, counted on."""
+    told: list[tuple[int, int, str]] = []
+    threads: set[int] = set()
+    heard = threading.Event()
+
+    def progress(*how_far: object) -> None:
+        told.append(how_far)
+        threads.add(threading.get_ident())
+        if how_far == (2, 3, "rows"):
+            heard.set()
+
+    lanes = Lanes(progress)
+
+    def job(number: int) -> int:
+        assert threading.get_ident() not in threads
+        lanes(number, 3, "rows")
+        assert number < 2 or heard.wait(20), "what is told in one thread is heard in the other"
+        return 2 * number
+
+    lanes(0, 9, "here")
+    assert lanes.run(job, [(0,), (1,), (2,)], "jobs", before=4, total=9, at_once=2) == [0, 2, 4]
+    assert threads == {threading.get_ident()}
+    assert told[0] == (0, 9, "here")
+    counts = [done for done, _, what in told if what == "jobs"]
+    assert counts == sorted(set(counts))
+    assert counts[-1] == 7
+
+
+@pytest.mark.parametrize("error", [Cancelled("enough"), KeyboardInterrupt()])
+def test_a_progress_that_raises_stops_what_has_begun(error: BaseException) -> None:
+    stopped: list[str] = []
+    begun = threading.Barrier(2)
+
+    def progress(_done: int, _total: int, what: str) -> None:
+        if what == "rows":
+            raise error
+
+    lanes = Lanes(progress)
+
+    def job(name: str) -> None:
+        begun.wait(20)
+        end = time.monotonic() + 20
+        try:
+            while time.monotonic() < end:
+                lanes.heed(3, 8, name) if name == "quiet" else lanes(3, 8, "rows")
+                time.sleep(0.001)
+        except Cancelled as stop:
+            stopped.append(str(stop))
+
+    with pytest.raises(type(error)) as raised:
+        lanes.run(job, [("quiet",), ("telling",)], "jobs", before=0, total=2, at_once=2)
+    assert raised.value is error
+    assert sorted(stopped) == ["quiet: stopped after 3 of 8", "rows: stopped after 3 of 8"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 73, 400])
