@@ -63,7 +63,12 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, FlatChannel
         )
         raise MismatchError(msg)
     if empty:
-        told = ", ".join(f"{name} ({levels[name]:.3g} ADU above the offset)" for name in empty)
+        told = ", ".join(
+            f"{name} (no good pixel)"
+            if math.isnan(levels[name])
+            else f"{name} ({levels[name]:.3g} ADU above the offset)"
+            for name in empty
+        )
         msg = (
             f"flat: no light in channel {told}, which is flagged bad_flat as a whole; with a narrowband filter that "
             "is to be expected, and these channels of the lights hold nothing either"

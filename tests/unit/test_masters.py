@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -348,6 +349,27 @@ def test_level_of_a_channel_is_the_clipped_mean_of_its_good_pixels(
         np.testing.assert_allclose(result["variance"].values[here], variance[here] / level**2, rtol=1e-6)
     bad = ~(signal > 0) | ((flags & (fl.SATURATED | fl.NO_DATA | fl.REJECTED_ALL)) != 0)
     np.testing.assert_array_equal(result["flags"], flags | np.where(bad, fl.BAD_FLAT, 0))
+
+
+def test_a_channel_without_a_good_pixel_is_flagged_as_a_whole() -> None:
+    from calibkit.calibration.flat_level import divide_by_level
+
+    flags = np.zeros((6, 8), "u2")
+    flags[1::2, 1::2] = fl.REJECTED_ALL
+    arrays = {"signal": np.full((6, 8), 9000, "f4"), "variance": np.full((6, 8), 400, "f4"), "flags": flags}
+    flat = xr.Dataset(
+        {name: (("y", "x"), array) for name, array in arrays.items()},
+        coords={"y": np.arange(6), "x": np.arange(8)},
+        attrs={"cfa": "RGGB", "provenance": []},
+    )
+    with pytest.warns(CalibkitWarning, match=r"no light in channel B \(no good pixel\)"):
+        result, found = divide_by_level(flat)
+    blue = flags != 0
+    assert (result["signal"].values[~blue] == 1).all()
+    assert np.isnan(result["signal"].values[blue]).all()
+    np.testing.assert_array_equal((result["flags"].values & fl.BAD_FLAT) != 0, blue)
+    assert math.isnan(found["B"].level)
+    assert found["B"].saturated == 0
 
 
 def test_saturation_of_whole_numbers_is_compared_as_numpy_does() -> None:
