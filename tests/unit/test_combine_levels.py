@@ -12,7 +12,15 @@ from calibkit.combining.normalise import SAMPLE_PIXELS, levels_in, strips
 
 @pytest.mark.parametrize(
     ("height", "width", "period"),
-    [(4000, 6000, 2), (3000, 200, 1), (1000, 40_000, 6), (601, 900, 6), (16, 10**6, 4), (2, 10**6, 2)],
+    [
+        (4000, 6000, 2),
+        (3000, 200, 1),
+        (1000, 40_000, 6),
+        (601, 900, 6),
+        (16, 10**6, 4),
+        (7, 10**6, 4),
+        (2, 10**6, 2),
+    ],
 )
 def test_levels_are_measured_all_over_a_large_frame(height: int, width: int, period: int) -> None:
     """In the middle of each sixteenth of its height, in whole cells."""
