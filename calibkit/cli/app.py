@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import secrets
-import socket
-import tempfile
 import threading
 import time
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +40,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Serve the workbench until it is ended."""
+    import tempfile
+
     if importlib.util.find_spec("voila") is None or importlib.util.find_spec("ipykernel") is None:
         msg = "Voila is not installed here: pip install 'calibkit[lab]'"
         raise CalibkitError(msg)
@@ -75,6 +73,8 @@ def free_port(ip: str, first: int) -> int:
     CalibkitError
         There is none, or *first* is no port.
     """
+    import socket
+
     check_port(first)
     for port in range(first, min(first + _PORTS, 65536)):
         with socket.socket() as probe:
@@ -89,6 +89,8 @@ def free_port(ip: str, first: int) -> int:
 
 
 def _serve(page: Path, port: int, args: argparse.Namespace, terminal: Terminal) -> int:
+    import secrets
+
     from voila.app import Voila
 
     token = secrets.token_hex(24)
@@ -115,6 +117,9 @@ def _serve(page: Path, port: int, args: argparse.Namespace, terminal: Terminal) 
 
 def _tell_address(address: str, ip: str, port: int, browse: bool, terminal: Terminal) -> None:
     """Print the address once something answers at it."""
+    import socket
+    import webbrowser
+
     until = time.monotonic() + _STARTING
     while time.monotonic() < until:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import filecmp
 import importlib.util
-import logging
 import os
 import shutil
 import threading
@@ -123,6 +122,8 @@ def start_page(folder: Path) -> str:
 
 
 def _serve(folder: Path, args: argparse.Namespace, terminal: Terminal) -> int:
+    import logging
+
     from jupyterlab.labapp import LabApp
 
     page = start_page(folder)

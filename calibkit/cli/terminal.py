@@ -13,16 +13,16 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from calibkit.errors import CalibkitWarning
+
+if TYPE_CHECKING:  # rich takes longer to import than --help or --version to be printed, which do without
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
 
 #: Width of tables where there is no terminal to measure: lines of a log file should not be folded.
 _LOG_WIDTH = 160
@@ -69,8 +69,19 @@ class Terminal:
     """Standard output and error, each as rich as what is at its other end."""
 
     def __init__(self) -> None:
-        self._out = _console(sys.stdout)
-        self._err = _console(sys.stderr)
+        self._streams = sys.stdout, sys.stderr
+        for stream in self._streams:
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(errors=_REPLACE)
+
+    @cached_property
+    def _out(self) -> Console:
+        return _console(self._streams[0])
+
+    @cached_property
+    def _err(self) -> Console:
+        return _console(self._streams[1])
 
     @property
     def interactive(self) -> bool:
@@ -79,7 +90,7 @@ class Terminal:
 
     def print(self, text: object = "", *, style: str = "") -> None:
         """One paragraph to standard output, never folded."""
-        self._out.print(Text(harmless(text), style=style), soft_wrap=True)
+        self._out.print(_text((harmless(text), style)), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         """A title with an empty line before it."""
@@ -96,15 +107,17 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """One line to the error stream that is no warning."""
-        self._err.print(Text(harmless(text)), soft_wrap=True)
+        self._err.print(_text(harmless(text)), soft_wrap=True)
 
     def _say(self, title: str, style: str, text: str) -> None:
-        self._err.print(Text.assemble((title, style), harmless(text)), soft_wrap=True)
+        self._err.print(_text((title, style), harmless(text)), soft_wrap=True)
 
     def table(
         self, headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()
     ) -> None:
         """A table; *numbers* are the columns to be set flush right. Empty columns are left out."""
+        from rich.table import Table
+
         cells = [[harmless(cell) for cell in row] for row in rows]
         used = [i for i in range(len(headings)) if any(row[i] for row in cells)]
         table = Table(
@@ -118,14 +131,14 @@ class Terminal:
                 no_wrap=i in numbers,
             )
         for row in cells:
-            table.add_row(*(Text(row[i]) for i in used))
+            table.add_row(*(_text(row[i]) for i in used))
         if self._out.is_terminal:
             self._out.print(table)
             return
         with self._out.capture() as capture:
             self._out.print(table)
         for line in capture.get().splitlines():  # cells are padded, which a log need not keep
-            self._out.print(Text(line.rstrip()), soft_wrap=True)
+            self._out.print(_text(line.rstrip()), soft_wrap=True)
 
     @contextmanager
     def told_warnings(self) -> Iterator[None]:
@@ -149,6 +162,15 @@ class Terminal:
         if not self.interactive:
             yield Lines(self)
             return
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -156,7 +178,7 @@ class Terminal:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Bars(*columns, console=self._err) as bars:
+        with Progress(*columns, console=self._err) as bars:
             yield BarMeter(bars)
 
 
@@ -179,7 +201,7 @@ class Meter:
 class BarMeter(Meter):
     """One bar for each part of the work."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Progress) -> None:
         super().__init__()
         self._bars = bars
         self._tasks: dict[str, Any] = {}
@@ -227,10 +249,16 @@ def relative_to_here(path: Path) -> str:
         return str(path)
 
 
+def _text(*parts: str | tuple[str, str]) -> Text:
+    """*parts* in a row, plain ones and those with a style."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
 def _console(stream: TextIO) -> Console:
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors=_REPLACE)
+    from rich.console import Console
+
     terminal = stream.isatty() if hasattr(stream, "isatty") else False
     return Console(
         file=stream,

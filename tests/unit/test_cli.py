@@ -76,7 +76,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = ["xarray", "numba", "dask", "scipy", "astropy", "bokeh", "jupyterlab", "pandas"]
+    heavy = ["numpy", "xarray", "numba", "dask", "scipy", "astropy", "bokeh", "jupyterlab", "pandas"]
+    heavy += ["rich", "socket", "logging", "webbrowser"]
     code = (
         "import sys\nfrom calibkit.cli import main\n"
         f"try: main(['--version'])\nexcept SystemExit: print([m for m in {heavy!r} if m in sys.modules])"
