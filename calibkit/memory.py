@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import threading
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -56,7 +57,8 @@ def worker_count() -> int:
     return max(1, min(count, _most_workers))
 
 
-def control_groups(controller: str, process: Path = Path("/proc/self")) -> list[Path]:
+@lru_cache(maxsize=16)  # where a process belongs is settled before it begins; the limits there may change
+def control_groups(controller: str, process: Path = Path("/proc/self")) -> tuple[Path, ...]:
     """Folders of the control groups that limit this process, its own first, then those around it; Linux only.
 
     Parameters
@@ -70,7 +72,7 @@ def control_groups(controller: str, process: Path = Path("/proc/self")) -> list[
         mounts = (process / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         groups = (process / "cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return []
+        return ()
     own = {}  # by controller, and "" for version 2
     for _, names, path in (line.split(":", 2) for line in groups if line.count(":") >= 2):
         own |= dict.fromkeys(names.split(","), path)
@@ -88,7 +90,7 @@ def control_groups(controller: str, process: Path = Path("/proc/self")) -> list[
         if ".." in inside.parts:
             inside = PurePosixPath()
         found += [top / inside, *(top / around for around in inside.parents)]
-    return found
+    return tuple(found)
 
 
 def _numbers(path: Path) -> list[int]:

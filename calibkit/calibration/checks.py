@@ -91,8 +91,9 @@ def cover(master: xr.Dataset, light: xr.DataArray, name: str, subject: str = "li
                 "or crop both by their y and x coordinates"
             )
             raise MismatchError(msg)
-        cuts[dim] = part
-    return master.isel(cuts)
+        if part.stop - part.start < have.size:
+            cuts[dim] = part
+    return master.isel(cuts) if cuts else master
 
 
 def _numbers(frame: xr.DataArray, dim: str) -> np.ndarray:

@@ -8,7 +8,7 @@ looked at, because ``y`` and ``x`` are sensor pixel numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -40,6 +40,11 @@ def _parse(text: object) -> tuple[str, ...]:
     """Rows of the smallest cell that repeats to the pattern *text* describes."""
     if not isinstance(text, str):
         raise _refuse(text, f"text is wanted, not {type(text).__name__}")
+    return _rows_of(text)
+
+
+@lru_cache(maxsize=64)  # every light of a night asks for the same one many times
+def _rows_of(text: str) -> tuple[str, ...]:
     clean = "".join(text.split()).upper()
     if clean in ("", "MONO", MONO_CHANNEL):
         return (MONO_CHANNEL,)

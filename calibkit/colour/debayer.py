@@ -255,7 +255,7 @@ def _lazily(light: xr.Dataset, convert: Callable[..., Planes], method: str, bloc
     step = block if method == "superpixel" else 1
     # Neighbouring bands share blocks by name, so that each is calibrated once: slices of whole arrays would be
     # optimised one by one, and what they come from computed for every one of them.
-    work = dask.delayed(_converted, pure=True, nout=3)
+    work = dask.delayed(_converted, pure=False, nout=3)  # a name from its arguments costs more than the rest
     parts: list[list[list[Any]]] = [[], [], []]
     for arrays in frames:
         blocks = [

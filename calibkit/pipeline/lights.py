@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -95,12 +96,19 @@ class LightMaker:
                 self._made[role] = made
         self._elsewhere = elsewhere
         self._masters: dict[str, xr.Dataset] = {}
+        self._surveyed: dict[Path, xr.Dataset] = {}  # to be opened here, and so not put together twice
         self._defects: xr.DataArray | None = None
         self._loading = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which reads the masters itself."""
-        return self.__dict__ | {"_loading": None, "_masters": {}, "_defects": None, "_progress": silent}
+        return self.__dict__ | {
+            "_loading": None,
+            "_masters": {},
+            "_surveyed": {},
+            "_defects": None,
+            "_progress": silent,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _loading=threading.Lock())
@@ -156,6 +164,8 @@ class LightMaker:
             self._progress(0, 1, f"calibrating {name}")
             stars, row.flags, levels = survey_light(result)
             row.stars = stars.as_dict()
+            if not self._elsewhere:
+                self._surveyed[frame.path] = result
             row.levels = {"location": levels.location[0].tolist(), "scale": levels.scale[0].tolist()}
         else:
             # one band at a time: other lights are made in other threads meanwhile
@@ -205,6 +215,8 @@ class LightMaker:
         path = self._store.out / row.path
         if path.exists():
             return open_result(path)
+        if frame.path in self._surveyed:
+            return self._surveyed.pop(frame.path)
         with collected([]):  # what it has to say is in its row already
             _, result = self._calibrated(frame, replace(row))
         return result if made_again(result, elsewhere=self._elsewhere) else None
@@ -235,7 +247,7 @@ class LightMaker:
 
     def release(self) -> None:
         """Let the masters go; they are loaded again if a light is made later."""
-        self._masters, self._defects = {}, None
+        self._masters, self._surveyed, self._defects = {}, {}, None
 
     def _dark_scale(self, light: xr.DataArray, row: LightRow) -> float | None:
         """The strength of the dark in this light; None for no dark."""

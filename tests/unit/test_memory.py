@@ -99,7 +99,7 @@ def test_nothing_limits(limits) -> None:
 
 
 def test_a_system_without_control_groups(tmp_path: Path) -> None:
-    assert memory.control_groups("memory", tmp_path / "no such folder") == []
+    assert memory.control_groups("memory", tmp_path / "no such folder") == ()
 
 
 def test_a_worker_of_a_cluster_starts_no_more_threads_than_it_was_given(
