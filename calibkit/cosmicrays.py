@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ import xarray as xr
 
 from calibkit import meta
 from calibkit.cfa import pattern_of
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.flags import BAD, COSMIC_RAY, FLAG_DTYPE, NO_DATA, REPAIRED, SATURATED
 from calibkit.memory import band_rows
 from calibkit.progress import Progress, silent
+from calibkit.warned import warn
 
 #: Pixels that one iteration of the search looks away: medians of 5 and 7 pixels, Laplacian, growth.
 _REACH = 10
@@ -171,7 +171,7 @@ def _now(parts: list[np.ndarray], options: dict[str, float], progress: Progress)
                 "rays hit: stars on too few pixels, or hot pixels that were left. Raise objlim, repair hot pixels first "
                 "(calibkit.calibrate with a dark), or reject over several frames instead"
             )
-            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+            warn(msg, stacklevel=3)
     progress(count * len(bands), count * len(bands), "look for cosmic rays")
     return out
 

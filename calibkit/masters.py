@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +18,9 @@ from calibkit.calibration.levels import per_channel
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
 from calibkit.combining import combine
-from calibkit.errors import CalibkitWarning, MismatchError, SettingError
+from calibkit.errors import MismatchError, SettingError
 from calibkit.flags import FLAG_DTYPE, SATURATED
+from calibkit.warned import warn
 
 
 def master_bias(stack: xr.DataArray, **options: Any) -> xr.Dataset:
@@ -237,7 +237,7 @@ def master_flat(
             "the flat's offset stays in it, since neither bias nor dark is given: it will correct too little; "
             "give dark= (flat dark) or bias= (calibkit.constant_bias makes one from a known level)"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+        warn(msg, stacklevel=2)
     common = bias is not None and dark is not None and same_bias(whole_bias, whole_dark)
     if combined:
         result = _subtract_from_combined(stack, bias, dark, float(scale[0]), common=common)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +17,11 @@ from calibkit.cfa import channel_index, pattern_of
 from calibkit.colour.debayer import block_size
 from calibkit.combining.normalise import Levels
 from calibkit.combining.threads import page_zeros, run
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.flags import NO_DATA, REJECTED_ALL
 from calibkit.memory import worker_count
 from calibkit.progress import Progress
+from calibkit.warned import warn
 
 #: Bytes of a band with the rows of all the frames that fall into it, over all threads.
 _BAND_BYTES = 320 * 2**20
@@ -298,7 +298,7 @@ def drizzle_lights(
         msg = (
             "stack_lights: the lights have no variance, so that drizzle rejects nothing and gives none (NaN)"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        warn(msg, stacklevel=3)
     return _labelled(template, work, names, whole, rejected, reject)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +21,8 @@ from calibkit.combining.normalise import (
 )
 from calibkit.combining.threads import run
 from calibkit.combining.weights import by_noise, frame_weights
-from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress
+from calibkit.warned import warn
 
 
 def template_of(lights: list[Light]) -> xr.Dataset:
@@ -82,7 +81,7 @@ def levels_of(
         if normalise == "auto":
             normalise, simpler = workable("additive_scaling", levels)
             if simpler:
-                warnings.warn(simpler, CalibkitWarning, stacklevel=3)
+                warn(simpler, stacklevel=3)
         factor, term = coefficients(normalise, levels, lambda i: lights[i].name)
     weight, _ = frame_weights(
         weights,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,8 +13,9 @@ from calibkit.align.matching import MODELS, fit, match, move
 from calibkit.align.quality import score
 from calibkit.align.stars import Stars, find_stars
 from calibkit.align.transforms import Transform, Transforms
-from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
+from calibkit.errors import CalibkitError, SettingError
 from calibkit.progress import Progress, silent
+from calibkit.warned import warn
 
 #: A star is no better placed than this in pixels, whatever its light: images differ a little over the field.
 _FLOOR = 0.02
@@ -122,7 +122,7 @@ def register(
                 f"register: the lights show few stars that can be measured (most: {most}), so that only shifts are "
                 "measured; if the field turned from frame to frame, its edges do not fit"
             )
-            warnings.warn(msg, CalibkitWarning, stacklevel=2)
+            warn(msg, stacklevel=2)
     lost = [f for n, f in enumerate(frames) if not f.ok and wanted[n]]
     if lost:
         lines = "; ".join(f"{frame.name}: {frame.reason}" for frame in lost[:5])
@@ -130,7 +130,7 @@ def register(
         msg = (
             f"register: {len(lost)} of {len(frames)} frames cannot be aligned and are left out: {lines}{more}"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+        warn(msg, stacklevel=2)
     return Transforms(tuple(frames), chosen, model, found[0].shape, place_of(found[0].labelled))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,13 +25,14 @@ from calibkit.calibration.recipe import REPAIR_REACHES, SMOOTH_REACHES, Recipe
 from calibkit.calibration.rows import maker_for
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps
-from calibkit.errors import CalibkitWarning, MismatchError, SettingError
+from calibkit.errors import MismatchError, SettingError
 from calibkit.flags import FLAG_DTYPE
 from calibkit.io.result_file import rows_of
 from calibkit.makers import tell_maker
 from calibkit.progress import Progress, silent
 from calibkit.session.grouping import filter_key
 from calibkit.session.tolerances import Tolerances
+from calibkit.warned import warn
 
 #: °C between dark and light: the session's own tolerance. Dark current doubles every 5 to 7 °C.
 TEMPERATURE_TOLERANCE = Tolerances().dark_temperature
@@ -251,7 +251,7 @@ def _check_flat(flat: xr.Dataset, light: xr.DataArray, *, has_offset: bool) -> N
             "neither bias nor dark is given, so the light's offset is divided by the flat as if it were light; "
             "give bias= (calibkit.constant_bias makes one from a known level)"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        warn(msg, stacklevel=3)
 
 
 def _saturation(light: xr.DataArray) -> float:
@@ -309,7 +309,7 @@ def _know_their_noise(arrays: dict[str, Any]) -> bool:
             f"the variance of the master {' and '.join(unknown)} is not known, and so neither is that of the result "
             "(NaN); make masters of several frames, or of frames whose gain and read noise are known"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        warn(msg, stacklevel=3)
     return not unknown
 
 

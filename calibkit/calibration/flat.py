@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +17,10 @@ from calibkit.calibration.flat_level import EMPTY, FlatChannel, refuse_saturated
 from calibkit.calibration.levels import channel_values, sites_of
 from calibkit.cfa import channel_index
 from calibkit.combining.reading import read_rows
-from calibkit.errors import CalibkitWarning
 from calibkit.io.result_file import rows_of
 from calibkit.io.source import StackSource
 from calibkit.makers import tell_maker
+from calibkit.warned import warn
 
 #: A channel this much of which is saturated is worth a word.
 _SATURATED_SHARE = 0.001
@@ -216,13 +215,13 @@ def warn_of_exposure(flat: xr.Dataset, found: dict[str, FlatChannel], frames: xr
                 f"flat: {100 * channel.saturated:.2g} % of the pixels of channel {name} are saturated and flagged bad_flat; "
                 "take flats of a shorter exposure"
             )
-            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+            warn(msg, stacklevel=3)
         elif channel.level > _NEAR_SATURATION * saturation:
             msg = (
                 f"flat: channel {name} lies at {channel.level:.0f} ADU above the offset, {100 * channel.level / saturation:.0f} % "
                 "of saturation, where few sensors are linear; take flats of about half of it"
             )
-            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+            warn(msg, stacklevel=3)
         if _WEAK < channel.noise <= EMPTY:
             count = int(flat.attrs.get("n_frames", 1))
             needed = math.ceil(count * (channel.noise / _WEAK) ** 2)
@@ -231,4 +230,4 @@ def warn_of_exposure(flat: xr.Dataset, found: dict[str, FlatChannel], frames: xr
                 f"{100 * channel.noise:.2g} % of noise to every pixel. Expose longer, or take about {needed} such flats "
                 f"instead of {count} for 1 %"
             )
-            warnings.warn(msg, CalibkitWarning, stacklevel=3)
+            warn(msg, stacklevel=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +15,10 @@ from calibkit import flags as fl
 from calibkit import meta
 from calibkit.calibration.levels import CLIP, MEDIAN_SAMPLE
 from calibkit.cfa import channel_index
-from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.errors import MismatchError
 from calibkit.io.result_file import rows_of
 from calibkit.threads import in_threads
+from calibkit.warned import warn
 
 #: A channel half of which is saturated is of no use.
 _SATURATED_ALL = 0.5
@@ -73,7 +73,7 @@ def divide_by_level(flat: xr.Dataset) -> tuple[xr.Dataset, dict[str, FlatChannel
             f"flat: no light in channel {told}, which is flagged bad_flat as a whole; with a narrowband filter that "
             "is to be expected, and these channels of the lights hold nothing either"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        warn(msg, stacklevel=3)
     # a channel without light becomes NaN, which is no good pixel
     divisor = np.array([math.nan if name in empty else levels[name] for name in channels])
     by, squared = (_along_rows(part, cell, signal.shape[1]) for part in (divisor, divisor**2))

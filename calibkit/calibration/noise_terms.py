@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from calibkit.calibration.levels import channel_levels, per_channel
-from calibkit.errors import CalibkitWarning
 from calibkit.meta import known
+from calibkit.warned import warn
 
 #: Variance of rounding to whole ADU.
 QUANTISATION = 1.0 / 12.0
@@ -65,11 +64,11 @@ def noise_terms(
             f"Give {' and '.join(option for _, option in lacking)}, measured with calibkit.measure_gain and "
             "calibkit.measure_read_noise"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=4)
+        warn(msg, stacklevel=4)
         return None
     floor, level = readout
     if bias is None and dark is None:
-        level = _offset(light, channels, warn=True)
+        level = _offset(light, channels, aloud=True)
     return NoiseTerms(
         per_adu=1.0 / gains,
         floor=np.broadcast_to(floor, gains.shape).astype(np.float64),
@@ -131,30 +130,30 @@ def _readout(
 
 
 def _raw_dark_level(light: xr.DataArray, dark: xr.Dataset, channels: tuple[str, ...]) -> np.ndarray:
-    offset = _offset(light, channels, warn=False)
+    offset = _offset(light, channels, aloud=False)
     if offset.any():
         return offset
     msg = (
         "the dark holds its bias and does not say the noise of its frames, so the noise of its mean dark current "
         "is left out of the variance; give bias= with a dark made by master_dark(stack, bias=bias)"
     )
-    warnings.warn(msg, CalibkitWarning, stacklevel=6)
+    warn(msg, stacklevel=6)
     return _levels(dark, channels)
 
 
-def _offset(light: xr.DataArray, channels: tuple[str, ...], *, warn: bool) -> np.ndarray:
+def _offset(light: xr.DataArray, channels: tuple[str, ...], *, aloud: bool) -> np.ndarray:
     """Level without light, in ADU, as far as the frame itself says it."""
     black = light.attrs.get("black")
     if isinstance(black, Mapping) and all(channel in black for channel in channels):
         return np.array([float(black[channel]) for channel in channels])
     pedestal = light.attrs.get("pedestal", 0.0)
     known_zero = light.attrs.get("bias_subtracted", False) or light.attrs.get("overscan_subtracted", False)
-    if warn and not known_zero and not pedestal:
+    if aloud and not known_zero and not pedestal:
         msg = (
             "neither bias nor dark is given and the frame says no pedestal: its electrons are counted from 0 ADU, and "
             "its variance is too large by the offset; give bias=, for instance calibkit.constant_bias(frame, level=…)"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=5)
+        warn(msg, stacklevel=5)
     return np.full(len(channels), float(pedestal or 0.0))
 
 

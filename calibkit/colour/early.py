@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import xarray as xr
 
 from calibkit.calibration.checks import check_camera, check_frame, check_master, cover
 from calibkit.cfa import channel_index
 from calibkit.colour.debayer import Method, debayer
-from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.errors import MismatchError
 from calibkit.flags import FLAG_DTYPE
 from calibkit.meta import add_step
+from calibkit.warned import warn
 
 
 def convert_too_early(
@@ -103,7 +102,7 @@ def convert_too_early(
         "convert_too_early: colours were made before dark and flat were applied, which spreads hot pixels and their noise; "
         "calibrate first, and convert then"
     )
-    warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    warn(msg, stacklevel=2)
     out = out.assign(
         signal=out["signal"].copy(data=signal.astype(np.float32)),
         variance=out["variance"].copy(data=np.full(signal.shape, np.nan, np.float32)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,10 +13,11 @@ from calibkit.calibration.checks import check_camera, check_frame, check_master,
 from calibkit.calibration.levels import channel_levels, channel_values, clipped_mean, sites_of
 from calibkit.calibration.pairs import pair_noise
 from calibkit.cfa import channel_index
-from calibkit.errors import CalibkitWarning, MismatchError, SettingError
+from calibkit.errors import MismatchError, SettingError
 from calibkit.flags import SATURATED
 from calibkit.meta import frame_value
 from calibkit.statistics import measure_noise, sample_strips
+from calibkit.warned import warn
 
 #: The brightest pixels of a flat, as a percentile.
 _PEAK = 99.9
@@ -105,7 +105,7 @@ def _offset(
             "lamp_colour: the offset of the flats is not known and counts as light, which makes the channels look more "
             "alike than they are; give dark= (flat dark) or bias="
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=4)
+        warn(msg, stacklevel=4)
     return total + pedestal
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,8 @@ from calibkit.combining.prepare import prepare
 from calibkit.combining.reading import StackReader
 from calibkit.combining.result import make_result
 from calibkit.combining.threads import run, run_bands
-from calibkit.errors import CalibkitWarning
 from calibkit.progress import Progress, silent
+from calibkit.warned import warn
 
 
 def combine(
@@ -183,7 +182,7 @@ def combine_into(
         reader.decode(lambda function, count, what: run(function, count, what, progress))
     prepared = prepare(reader, stack, **settings, progress=progress)
     for message in prepared.warnings:
-        warnings.warn(message, CalibkitWarning, stacklevel=3)
+        warn(message, stacklevel=3)
     if client is None:
         outputs, tally = run_bands(reader, prepared.plan, progress, wanted)
     else:
@@ -192,5 +191,5 @@ def combine_into(
         outputs, tally = run_on_cluster(reader, prepared.plan, progress, wanted, client)
     result, unknown = make_result(stack, prepared, outputs, tally)
     if unknown:
-        warnings.warn(unknown, CalibkitWarning, stacklevel=3)
+        warn(unknown, stacklevel=3)
     return result

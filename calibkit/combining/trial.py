@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ from calibkit.combining.normalise import Levels, coefficients, measure, workable
 from calibkit.combining.prepare import normalisation_of
 from calibkit.combining.reading import StackReader
 from calibkit.combining.threads import run
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.flags import usable
 from calibkit.progress import Progress, silent
+from calibkit.warned import collected
 
 #: Pixels of each channel that a measured noise rests on at most.
 _NOISE_PIXELS = 10_000
@@ -160,10 +160,7 @@ def noise_by_count(
     stack = _thinned(stack, cell.shape[0], len(channels))
     frames, levels = _normalised(stack, cell, levels, settings.get("normalise", "auto"))
     found = {name: np.full((len(counts), len(channels)), np.nan) for name in ("measured", "mean", "ideal")}
-    with (
-        warnings.catch_warnings()
-    ):  # the combination itself warns, these halves of it would do so again and again
-        warnings.simplefilter("ignore", CalibkitWarning)
+    with collected():  # the combination itself warns, these halves of it would do so again and again
         single = None
         for i, n in enumerate(counts):
             found["measured"][i] = _half_difference(frames, n, levels, cell, settings)
@@ -256,8 +253,7 @@ def pixel_samples(
     if levels is None:
         levels = measure_levels(stack)
     row = stack.isel(y=slice(places["y"], places["y"] + 1)).compute()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibkitWarning)
+    with collected():
         done = combine(row, levels=levels, **settings)
     signal = (row["signal"] if isinstance(row, xr.Dataset) else row)[:, 0, places["x"]]
     value = signal.values.astype(np.float64)

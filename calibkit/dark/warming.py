@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,9 +13,10 @@ from calibkit.calibration.checks import check_camera, check_frame, check_master,
 from calibkit.cfa import channel_index
 from calibkit.dark.hot_pixels import LEAST, LIGHT_SIGMA, SIGMA, HotPixels, fit_strength, too_few, watch
 from calibkit.defects.defect_map import DefectMap
-from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
+from calibkit.errors import CalibkitError, SettingError
 from calibkit.meta import frame_value
 from calibkit.progress import Progress, silent
+from calibkit.warned import warn
 
 #: Pixels above this share of saturation are not linear any more.
 _LINEAR = 0.8
@@ -308,7 +308,7 @@ def _from_maker_notes(stack: xr.DataArray, stated: np.ndarray) -> np.ndarray:
             "measure_warming: the only temperature that these files state is from the maker notes: that of a sensor "
             "somewhere in the camera, in whole degrees. It is told in camera_temperature and used for nothing"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=4)
+        warn(msg, stacklevel=4)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,9 +13,10 @@ from calibkit.cfa import pattern_of
 from calibkit.diagnosis.evidence import Evidence
 from calibkit.diagnosis.finding import FAULT, Finding
 from calibkit.diagnosis.sampling import Grid, Sample
-from calibkit.errors import CalibkitWarning, MismatchError, SettingError
+from calibkit.errors import MismatchError, SettingError
 from calibkit.pipeline.result import FAILED, RunResult
 from calibkit.session import Group, Match, Session
+from calibkit.warned import collected
 
 #: Which frames decide the size and place of all others.
 _REFERENCE = ("light", "result", "flat", "dark", "bias", "flat dark")
@@ -206,8 +206,7 @@ def _result_of(run: RunResult, light: str) -> tuple[xr.Dataset, str] | None:
 def _masters_of(run: RunResult) -> tuple[tuple[str, xr.Dataset], ...]:
     from calibkit.io.save import open_result
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibkitWarning)
+    with collected():
         return tuple((row.name, open_result(run.out / row.path)) for row in run.masters if row.path)
 
 

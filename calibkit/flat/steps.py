@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ import xarray as xr
 from calibkit.calibration.levels import sites_of
 from calibkit.cfa import channel_index
 from calibkit.combining import combine
-from calibkit.errors import CalibkitWarning, MismatchError
+from calibkit.errors import MismatchError
 from calibkit.masters import master_dark, master_flat
 from calibkit.simulate.samples import PERCENTILES
 from calibkit.statistics import Levels, channel_levels
+from calibkit.warned import collected
 
 #: What is seen at each step.
 STEPS = (
@@ -127,8 +127,7 @@ def prepare_flat(
     if "frame" not in flats.dims:
         msg = f"prepare_flat: flats (frame, y, x) are wanted, found {dict(flats.sizes)}"
         raise MismatchError(msg)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibkitWarning)
+    with collected() as notes:
         dark = None if darks is None else master_dark(darks, method=dark_method, hot_sigma=None)
         bright = combine(flats, method=method, reject="none", normalise="none")
         flat = master_flat(flats, dark=dark, method=method, **_reject(flats))
@@ -143,7 +142,7 @@ def prepare_flat(
         flat=flat,
         levels=channel_levels(one),
         spread=relative_spread(flat),
-        notes=tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CalibkitWarning))),
+        notes=tuple(notes),
     )
 
 

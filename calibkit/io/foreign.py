@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from calibkit import meta
-from calibkit.errors import CalibkitWarning, FrameFileError
+from calibkit.errors import FrameFileError
 from calibkit.flags import FLAG_DTYPE, NO_DATA
 from calibkit.frames import open_stack
 from calibkit.io import read_info
 from calibkit.io.damage import fits_damage
 from calibkit.io.source import FrameInfo
 from calibkit.io.tiles import check_tiles, decompressing
+from calibkit.warned import warn
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -66,7 +66,7 @@ def open_foreign(path: Path) -> xr.Dataset:
     else:
         variance = signal * np.float32("nan")
         msg = f"{path}: says nothing of its noise, so the variance is not known (NaN)"
-        warnings.warn(msg, CalibkitWarning, stacklevel=3)
+        warn(msg, stacklevel=3)
     attrs = _attrs(frame, info)
     result = xr.Dataset(
         {

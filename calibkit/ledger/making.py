@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import xarray as xr
 
 from calibkit.calibration.engine import TEMPERATURE_TOLERANCE
 from calibkit.calibration.levels import per_channel
-from calibkit.errors import CalibkitError, CalibkitWarning
+from calibkit.errors import CalibkitError
 from calibkit.ledger.book import COMPARISONS, SOURCES, STEPS, NoiseLedger
 from calibkit.ledger.sample import blocks_of, read_blocks
 from calibkit.ledger.sources import OF_A_FRAME
@@ -20,6 +19,7 @@ from calibkit.ledger.tally import Tally, tally_block
 from calibkit.ledger.task import Task, make_task
 from calibkit.meta import frame_value
 from calibkit.progress import Progress, silent
+from calibkit.warned import collected
 
 #: Photons that lie above the sky by less than the rest are the sky's: its gradient, the noise of its level.
 _ALL_SKY = 0.98
@@ -137,8 +137,7 @@ def noise_ledger(
     total, done = sum(map(len, grid)), 0
     tallies: list[list[Tally]] = [[] for _ in task.channels]
     progress(0, total, "noise ledger")
-    with warnings.catch_warnings():  # make_task gave those of `calibrate`, once for all blocks
-        warnings.simplefilter("ignore", CalibkitWarning)
+    with collected():  # make_task gave those of `calibrate`, once for all blocks
         for row in grid:
             for block, pixels in zip(row, read_blocks(task.lights, row), strict=True):
                 for kept, tally in zip(tallies, tally_block(task, block, pixels), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +16,13 @@ from calibkit.calibration.noise_terms import NoiseTerms, noise_terms
 from calibkit.calibration.pairs import tile_shape
 from calibkit.cfa import channel_index
 from calibkit.cfa.neighbours import neighbour_taps, reach_of
-from calibkit.errors import CalibkitError, CalibkitWarning, MismatchError
+from calibkit.errors import CalibkitError, MismatchError
 from calibkit.ledger.masters import Masters
 from calibkit.ledger.measuring import Layout
 from calibkit.ledger.sample import Block
 from calibkit.ledger.sources import Floor, floor_of
 from calibkit.session.tolerances import Tolerances
+from calibkit.warned import collected, warn
 
 #: Pixels that are calibrated at once: a few arrays of them are held.
 _AT_ONCE = 2_000_000
@@ -119,8 +119,7 @@ def make_task(
         options["dark_scale"],
         temperature_tolerance=options["temperature_tolerance"],
     )
-    with warnings.catch_warnings():  # they were given when one block was tried
-        warnings.simplefilter("ignore", CalibkitWarning)
+    with collected():  # they were given when one block was tried
         terms = noise_terms(
             stack,
             channels,
@@ -175,11 +174,10 @@ def _try(
     middle = [min(m, size - step) for m, size, step in zip(middle, stack.shape[1:], tile, strict=True)]
     rows, columns = (slice(m, m + step) for m, step in zip(middle, tile, strict=True))
     sample = stack.isel(frame=slice(0, 1), y=rows, x=columns).compute()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with collected() as found:
         variance = calibrate(sample, **masters, **options)["variance"]
-    for warning in caught:
-        warnings.warn(warning.message, stacklevel=4)
+    for text in found:
+        warn(text, stacklevel=4)
     if not bool(np.isfinite(variance).any()):
         msg = (
             "noise_ledger: the noise of these frames cannot be predicted, because the gain, the read noise or the "

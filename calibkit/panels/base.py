@@ -8,7 +8,8 @@ How to build a panel
    Pass ``errors=self.errors`` to an `ImageView` or `FigureWidget`, so that their errors are shown once.
 3. Callbacks run inside ``with self.errors.guard(what):``. What takes longer than a blink goes through
    ``self.run(work, done, what)``: it works in a thread, shows progress, can be cancelled, and starting it again
-   replaces what is still running, so that a slider never queues up work.
+   replaces what is still running, so that a slider never queues up work. What either warns of is shown with the errors, unless
+   the panel keeps it (`calibkit.warned.collected`) and says it in a place of its own.
 4. `code_lines` gives the Python that makes `result` from the same inputs; `compute` makes it.
 5. `png` is the picture that a saved notebook keeps, of what there is so far. Work that runs when the panel is shown comes
    into it when it is done; before later work that belongs into it call ``self._picture_waits_for_work()``. A notebook that
@@ -25,6 +26,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import ipywidgets
@@ -36,6 +38,7 @@ from calibkit.panels.code_box import CodeBox
 from calibkit.panels.errors import ErrorArea
 from calibkit.progress import Progress
 from calibkit.state import State
+from calibkit.warned import collected, warn
 
 T = TypeVar("T")
 
@@ -248,16 +251,18 @@ class Work:
     def _run(self) -> None:
         results: list[Any] = []
         catcher = _Catcher()
-        with catcher:
+        with catcher, collected() as warned:
             results.append(self._work(self._progress))
-        self._later(self._finish, results, catcher.error)
+        self._later(self._finish, results, catcher.error, warned)
 
-    def _finish(self, results: list[Any], error: Exception | None) -> None:
+    def _finish(self, results: list[Any], error: Exception | None, warned: list[str]) -> None:
         wanted = not self.cancelled.is_set()
         self._panel._finished(self)
         if not wanted:
             return
         with self._panel.errors.guard(self._what):
+            for text in warned:  # in a thread it would be printed below some cell
+                warn(text, stacklevel=2)
             if error is not None:
                 raise error
             self._done(results[0])
@@ -266,8 +271,9 @@ class Work:
     def _later(self, function: Callable, *arguments: Any) -> None:
         if self._loop is None:
             function(*arguments)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
+        else:
+            with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                self._loop.call_soon_threadsafe(function, *arguments)
 
 
 class _Catcher:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import warnings
 from typing import Any
 
 import ipywidgets
@@ -12,7 +11,7 @@ import xarray as xr
 from calibkit.calibration import calibrate
 from calibkit.calibration.steps import Step, calibration_steps
 from calibkit.display.central import central_part
-from calibkit.errors import CalibkitError, CalibkitWarning, MismatchError, SettingError
+from calibkit.errors import CalibkitError, MismatchError, SettingError
 from calibkit.ledger import NoiseLedger, noise_ledger
 from calibkit.panels.base import Panel
 from calibkit.panels.budget import Budget
@@ -25,6 +24,7 @@ from calibkit.panels.notes import Note
 from calibkit.panels.settings import choice, row, tick
 from calibkit.progress import Progress
 from calibkit.state.calibrate import CalibrateState
+from calibkit.warned import collected
 
 #: Bytes of the light that the numbers are measured on: the middle of a large frame.
 _MOST_BYTES = 4_000_000
@@ -208,15 +208,14 @@ class CalibratePanel(Panel):
 
         def work(progress: Progress) -> tuple[list[Step], xr.Dataset, NoiseLedger | str, list[str]]:
             progress(0, 3, "calibrate")
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", CalibkitWarning)
+            with collected() as messages:
                 steps = self._measured(options)
                 progress(1, 3, "calibrate")
                 whole = calibrate(self._frame, **options)
                 progress(2, 3, "noise by source")
                 ledger = self._ledger(options)
             progress(3, 3, "noise by source")
-            return steps, whole, ledger, list(dict.fromkeys(str(each.message) for each in caught))
+            return steps, whole, ledger, messages
 
         self.run(lambda p: self._refused(work, p), self._show, "calibrate")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import ipywidgets
@@ -21,7 +20,7 @@ from calibkit.colour.narrowband import LINES, channels_of_line
 from calibkit.display.central import central_part
 from calibkit.display.stretch import auto_levels, picture
 from calibkit.display.view import FrameView
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.panels.base import Panel, caption
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
@@ -33,6 +32,7 @@ from calibkit.panels.settings import choice, modes, row, tick
 from calibkit.progress import Progress
 from calibkit.state.channels import ChannelsState
 from calibkit.statistics import measure_noise
+from calibkit.warned import collected
 
 #: Of each of the four pictures, in screen pixels.
 _WIDTH, _HEIGHT = 310, 300
@@ -366,8 +366,7 @@ class ChannelsPanel(Panel):
             progress(0, 2, "converting too early")
             part = central_part(light.expand_dims("frame"), most_bytes=_PART_BYTES)[0]
             method = "edge" if pattern_of(part).period == (2, 2) else "bilinear"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CalibkitWarning)  # it is shown because it is wrong
+            with collected():  # it is shown because it is wrong
                 early = convert_too_early(part, method=method, **masters)
             progress(1, 2, "keeping the grid")
             kept = debayer(calibrate(part, **masters), method=method)

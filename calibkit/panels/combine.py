@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from calibkit.combining import can_reject, combine, measure_levels, noise_by_cou
 from calibkit.combining.rejections import REJECTIONS
 from calibkit.combining.trial import first_levels, map_of, telling_pixel
 from calibkit.display.sampling import sample_region
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.panels.base import Panel
 from calibkit.panels.errors import ErrorArea
 from calibkit.panels.figure import FigureWidget
@@ -30,6 +29,7 @@ from calibkit.panels.plots import BLUE, GREEN, GREY, ORANGE, fill, legend_below,
 from calibkit.panels.settings import choice, row
 from calibkit.progress import Progress
 from calibkit.state.combine import LIMITS, USUAL_LIMITS, CombineState
+from calibkit.warned import collected
 
 #: Pixels of each frame in the sample, and samples of all frames together: what a slider's move goes through.
 _PIXELS, _SAMPLES = 250_000, 5_000_000
@@ -99,7 +99,7 @@ class CombinePanel(Panel):
         self._sampled_region: tuple[float, ...] | None = None
         self._whole_sample: xr.DataArray | xr.Dataset | None = None
         self._levels: Any = None
-        self._full: tuple[dict[str, object], xr.Dataset] | None = None
+        self._full: tuple[dict[str, object], xr.Dataset, list[str]] | None = None
         self._tried: dict[str, object] = {}
         self._shown: xr.Dataset | None = None
         self._row: tuple[int, xr.DataArray | xr.Dataset] | None = None
@@ -140,7 +140,7 @@ class CombinePanel(Panel):
     def compute(self) -> xr.Dataset:
         """The combination of the whole frames; see `calibkit.combine`."""
         if self._full is None or self._full[0] != self._task():
-            self._full = (self._task(), combine(self._frames(self._stack), **self.state.options()))
+            self._full = (self._task(), combine(self._frames(self._stack), **self.state.options()), [])
         return self._full[1]
 
     def describe(self) -> str:
@@ -296,13 +296,11 @@ class CombinePanel(Panel):
         task, self._tried = self._task(), None  # what is interrupted, or fails, has not been tried
         with self.errors.guard("combine"):
             if self._is_full():
-                self._shown, messages = self._full[1], []
+                _, self._shown, messages = self._full
             else:
                 levels = first_levels(self._levels, self.state.frames or self._signal.sizes["frame"])
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always", CalibkitWarning)
+                with collected() as messages:
                     self._shown = combine(self._frames(self._sample), levels=levels, **self.state.options())
-                messages = [str(each.message) for each in caught]
             self._show()
             self._say(messages)
             self._draw_frames()
@@ -314,13 +312,15 @@ class CombinePanel(Panel):
         """Combine the whole frames, with progress, and show them."""
         work, options = self._task(), self.state.options()
 
-        def done(result: xr.Dataset) -> None:
-            self._full = (work, result)
+        def combined(progress: Progress) -> tuple[xr.Dataset, list[str]]:
+            with collected() as messages:
+                return combine(self._frames(self._stack), progress=progress, **options), messages
+
+        def done(made: tuple[xr.Dataset, list[str]]) -> None:
+            self._full = (work, *made)
             self._update()
 
-        self.run(
-            lambda p: combine(self._frames(self._stack), progress=p, **options), done, "combine whole frames"
-        )
+        self.run(combined, done, "combine whole frames")
 
     def _show(self) -> None:
         if self._shown is not None:

@@ -7,7 +7,6 @@ import glob
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calibkit.errors import CalibkitError, CalibkitWarning
+from calibkit.errors import CalibkitError
 from calibkit.frames import opened_as
 from calibkit.io.save import open_result
 from calibkit.session import Session
+from calibkit.warned import collected
 
 #: Layers of a dask array that choose pixels and leave their values alone.
 _CHOOSING = ("getitem-", "rechunk-merge-", "rechunk-split-")
@@ -196,8 +196,7 @@ def _opened_again(path: str) -> xr.Dataset | None:
     """The result in that file, if there is one."""
     if not path or not Path(path).is_file():
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibkitWarning)  # was said when it was opened
+    with collected():  # was said when it was opened
         try:
             return open_result(path)
         except CalibkitError:

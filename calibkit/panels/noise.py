@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import warnings
 from typing import Any
 
 import ipywidgets
@@ -15,7 +14,7 @@ from bokeh.models import ColumnDataSource, Span
 
 from calibkit.cfa import pattern_of
 from calibkit.display.sheet import Line
-from calibkit.errors import CalibkitError, CalibkitWarning, SettingError
+from calibkit.errors import CalibkitError, SettingError
 from calibkit.ledger import ExposurePlan, NoiseLedger, noise_ledger, plan_exposures
 from calibkit.ledger.book import SOURCES
 from calibkit.ledger.rates import light_rates, profile_rates, shown_channel
@@ -31,6 +30,7 @@ from calibkit.panels.settings import choice, row, slider, tick
 from calibkit.progress import Progress
 from calibkit.sensor import PhotonTransfer, SensorProfile, measure_photon_transfer
 from calibkit.state.noise import NoiseState
+from calibkit.warned import collected
 
 #: Parts of the noise with less than this share of the variance are left out of the drawing.
 _WORTH_DRAWING = 0.003
@@ -185,8 +185,7 @@ class NoisePanel(Panel):
     def _measure(self, progress: Progress) -> tuple[NoiseLedger | None, PhotonTransfer | None, list[str]]:
         ledger = transfer = None
         problems = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CalibkitWarning)
+        with collected() as messages:
             if self._profile is None:
                 try:
                     ledger = noise_ledger(self._lights, **self._masters, progress=progress)
@@ -199,8 +198,7 @@ class NoisePanel(Panel):
                     transfer = measure_photon_transfer(**self._transfer_inputs(), progress=progress)
                 except CalibkitError as error:
                     problems.append(f"No photon transfer curve: {str(error).rstrip('.')}.")
-        problems += list(dict.fromkeys(str(each.message) for each in caught))
-        return ledger, transfer, problems
+        return ledger, transfer, problems + messages
 
     def _transfer_inputs(self) -> dict[str, xr.DataArray]:
         return {"flats": self._pairs["flats"], "darks": self._pairs["biases"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 import ipywidgets
 import traitlets
@@ -42,8 +43,13 @@ class Note(ipywidgets.HTML):
 
     def _write(self, sentences: tuple[str, ...], *, warning: bool) -> None:
         self.text, self.warning = " ".join(filter(None, sentences)), warning
-        parts = [html.escape(text) for text in sentences if text]
-        if warning and parts:
-            parts[0] = f"<b>⚠ {parts[0]}</b>"
-        border = "border-left:4px solid #d55e00;" if warning else "border-left:4px solid transparent;"
-        self.value = f'<div class="calibkit-note" style="{_STYLE}{border}">{" ".join(parts)}</div>'
+        self.value = note_html(sentences, warning=warning)
+
+
+def note_html(sentences: Sequence[str], *, warning: bool) -> str:
+    """The sentences as a page shows them, the first one marked where it is a *warning*."""
+    parts = [html.escape(text) for text in sentences if text]
+    if warning and parts:
+        parts[0] = f"<b>⚠ {parts[0]}</b>"
+    border = "border-left:4px solid #d55e00;" if warning else "border-left:4px solid transparent;"
+    return f'<div class="calibkit-note" style="{_STYLE}{border}">{" ".join(parts)}</div>'

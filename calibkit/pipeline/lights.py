@@ -25,10 +25,10 @@ from calibkit.pipeline.making import Made, MasterMaker, changed, flag_counts, re
 from calibkit.pipeline.plan import LightPlan
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow
 from calibkit.pipeline.store import LIGHTS, PASSING, Store, key_of
-from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
 from calibkit.session import Frame, Tolerances
 from calibkit.statistics import measure_noise
+from calibkit.warned import collected
 
 if TYPE_CHECKING:
     from calibkit.recipe import DefectSettings

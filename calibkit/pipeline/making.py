@@ -22,12 +22,12 @@ from calibkit.pipeline.library import Library
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
 from calibkit.pipeline.store import MASTERS, Store, key_of
-from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
 from calibkit.session import Group, Tolerances
 from calibkit.session.wording import listed, plural
 from calibkit.statistics import measure_noise
 from calibkit.threads import in_threads
+from calibkit.warned import collected
 
 #: A master that has lost more than this fraction of its samples is warned of.
 MUCH_REJECTED = 0.05

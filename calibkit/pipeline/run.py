@@ -27,12 +27,12 @@ from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companion
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
 from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
 from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
-from calibkit.pipeline.warned import collected
 from calibkit.progress import Progress, silent
 from calibkit.recipe import CameraSettings, DefectSettings, FrameSettings, MasterSettings, Recipe, read_recipe
 from calibkit.session import Group, Match, Session, Tolerances, scan
 from calibkit.session.choosing import choose_dark
 from calibkit.session.wording import listed
+from calibkit.warned import collected
 
 
 def process(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -19,7 +18,6 @@ from calibkit.cfa import pattern_of
 from calibkit.combining.normalise import Levels
 from calibkit.errors import (
     CalibkitError,
-    CalibkitWarning,
     Cancelled,
     FrameFileError,
     OutputError,
@@ -33,12 +31,12 @@ from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.lights import made_again
 from calibkit.pipeline.result import FAILED, MADE, REUSED, LightRow, StackRow
 from calibkit.pipeline.store import STACKS, Store, key_of
-from calibkit.pipeline.warned import collected
 from calibkit.recipe import Recipe
 from calibkit.session import Group
 from calibkit.session.grouping import filter_key
 from calibkit.statistics import measure_noise
 from calibkit.threads import in_threads
+from calibkit.warned import collected, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,7 +302,7 @@ def _tell_of_rings(
     )
     if not line:
         msg += "; with many lights channels: drizzle, which does not interpolate, keeps them sharp"
-    warnings.warn(msg, CalibkitWarning, stacklevel=2)
+    warn(msg, stacklevel=2)
 
 
 def _line(wanted: str, channels: str, light: xr.Dataset, flat: xr.Dataset | None) -> str:
@@ -327,7 +325,7 @@ def _line(wanted: str, channels: str, light: xr.Dataset, flat: xr.Dataset | None
             f"the filter lets {line} pass alone, but no flat says how strongly each colour sees it: the stack keeps all "
             "colours"
         )
-        warnings.warn(msg, CalibkitWarning, stacklevel=2)
+        warn(msg, stacklevel=2)
         return ""
     return line
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from calibkit.calibration import calibrate
-from calibkit.errors import CalibkitError, CalibkitWarning
+from calibkit.errors import CalibkitError
 from calibkit.masters import master_bias, master_dark, master_flat
 from calibkit.simulate.camera import Camera
 from calibkit.simulate.effects import chosen_effects
 from calibkit.simulate.frame import simulate_frame, simulate_stack
 from calibkit.simulate.optics import DustShadow, Optics, Reflection
 from calibkit.simulate.sky import Lamp, Sky
+from calibkit.warned import collected
 
 _SHAPE = (180, 270)
 #: Seconds of the light and of the flat.
@@ -134,9 +134,7 @@ def demonstrate_chain(
             camera, frames, kind="flat", exposure=_FLAT_EXPOSURE, lamp=Lamp(rate=9000.0), seed=4, **common
         ),
     }
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibkitWarning)
+    with collected() as notes:
         options = {"reject": "none"} if frames < 3 else {}
         bias = master_bias(stacks["bias"], **options)
         dark = master_dark(stacks["dark"], bias=bias, **options)
@@ -144,9 +142,8 @@ def demonstrate_chain(
         try:
             calibrated = calibrate(light, bias=bias, dark=dark, flat=flat).signal.compute()
         except CalibkitError as error:
-            notes.append(str(error))
+            notes.insert(0, str(error))
             calibrated = light.astype(np.float32)
-    notes += [str(warning.message) for warning in caught if issubclass(warning.category, CalibkitWarning)]
     ideal = simulate_frame(camera, exposure=exposure, sky=sky, temperature=temperature, effects=()).astype(
         np.float32
     )
@@ -164,7 +161,7 @@ def demonstrate_chain(
     for name in PICTURES:
         result[name].attrs["units"] = "1" if name == "flat" else "adu"
     return result.assign_coords(y=light.y.values, x=light.x.values).assign_attrs(
-        notes=list(dict.fromkeys(notes)),
+        notes=notes,
         scatter_before=_scatter(pictures["light"] - seen),
         scatter_after=_scatter(result["remains"]),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import xarray as xr
 
-from calibkit.errors import CalibkitWarning, SettingError
+from calibkit.errors import SettingError
 from calibkit.simulate.samples import Night, ccd_night, dslr_night, keep_night
 from calibkit.teach.exercise import Verdict
+from calibkit.warned import collected
 
 #: Takes the folder of a night; gives its first light, calibrated in some way.
 Work = Callable[[Path], xr.Dataset]
@@ -114,8 +114,7 @@ def hidden_fault(number: int) -> Case:
     """
     fault = FAULTS[_ORDER[_checked(number) - 1]]
     night = keep_night(f"case-{number}", fault.night())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibkitWarning)  # they would tell the fault
+    with collected():  # they would tell the fault
         return Case(number, night, fault.work(night))
 
 

@@ -16,6 +16,7 @@ from calibkit.panels.errors import ErrorArea
 from calibkit.panels.settings import choice
 from calibkit.progress import Progress
 from calibkit.state import CombineState, State
+from calibkit.warned import warn
 
 
 class Doubling(State):
@@ -78,6 +79,33 @@ def test_an_error_of_work_is_shown() -> None:
     panel.run(lambda progress: 1, panel.done.append, "combining")
     assert panel.errors.text == ""
     assert panel.done == [1]
+
+
+def test_what_work_warns_of_is_shown_until_it_is_done_without() -> None:
+    panel = DoublePanel()
+    few = "3 < 10 frames cannot reject"
+
+    def work(progress: Progress) -> int:
+        warn(few, stacklevel=1)
+        return 1
+
+    def done(number: int) -> None:
+        panel.done.append(number)
+        warn("made of 3", stacklevel=1)
+
+    panel.run(work, done, "combining")
+    assert panel.done == [1]
+    assert panel.errors.warned == {"combining": [few, "made of 3"]}
+    assert "combining: 3 &lt; 10 frames cannot reject" in panel.errors.value
+    assert (panel.errors.text, panel.errors.layout.display) == ("", "")
+    with panel.errors.guard("other"):
+        raise SettingError("not so")
+    assert "not so" in panel.errors.value
+    with panel.errors.guard("other"):
+        pass
+    assert panel.errors.value.count("<div") == 1
+    panel.run(lambda progress: 1, panel.done.append, "combining")
+    assert (panel.errors.warned, panel.errors.value, panel.errors.layout.display) == ({}, "", "none")
 
 
 async def until(condition: Any, seconds: float = 5.0) -> None:

@@ -85,6 +85,12 @@ def test_imports_point_down_only() -> None:
     assert not offenders
 
 
+def test_pythons_warnings_are_left_alone() -> None:
+    # `warnings.catch_warnings` is for the whole process: it would take what other threads, of other panels, warn of.
+    users = {path.relative_to(PACKAGE).as_posix() for path in FILES if "warnings" in imports(path)}
+    assert users == {"warned.py", "cli/terminal.py"}, "warn and collect with calibkit.warned"
+
+
 def test_no_import_circle() -> None:
     graph = {
         name: (imports(path, top_level_only=True) & MODULES.keys()) - {name, "calibkit"}
