@@ -1,4 +1,4 @@
-"""Make `efficiency.csv`: ``python -m calibkit.combining.make_efficiency`` (some minutes)."""
+"""Make `efficiency.csv`: ``python -m calibkit.combining.make_efficiency`` (ten minutes)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from calibkit.combining.efficiency import COUNTS, LIMITS, NAMES, simulate
 from calibkit.combining.rejections import REJECTIONS
 
-PIXELS = 100_000
+PIXELS = 400_000
 SAMPLES = 10_000_000
 #: Its limits are fractions of the level, so that what it does depends on the frames.
 NOT_TABLED = ("percentile",)

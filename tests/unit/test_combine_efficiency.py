@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 from calibkit import SettingError, can_reject, combine
-from calibkit.combining import REJECTIONS
+from calibkit.combining import REJECTIONS, make_efficiency
 from calibkit.combining.efficiency import COUNTS, LIMITS, efficiency, simulate, table
 from calibkit.combining.plan import METHODS
 
@@ -46,6 +47,15 @@ KNOWN_COUNTS = (5, 10, 11, 20, 50)
 
 def normal(n: int, pixels: int, seed: int = 99) -> np.ndarray:
     return np.random.default_rng(seed).normal(1000, 10, (n, 1, pixels)).astype("f4")
+
+
+def moments_of_rank(rank: int, n: int) -> tuple[float, float]:
+    """Variance and kurtosis of the sample of that rank, from 1, among *n* of a normal distribution."""
+    x, step = np.linspace(-10, 10, 20_001, retstep=True)
+    density = stats.beta.pdf(stats.norm.cdf(x), rank, n - rank + 1) * stats.norm.pdf(x) * step
+    away = x - density @ x
+    variance = density @ away**2
+    return float(variance), float(density @ away**4 / variance**2)
 
 
 def run(values: np.ndarray | xr.Dataset, **options: object) -> xr.Dataset:
@@ -82,6 +92,19 @@ class TestTable:
         values[n // 2] += 500
         found = run(values, reject=reject, normalise="none")
         assert 100 * float(found.rejected_fraction[n // 2]) == pytest.approx(known, abs=0.5)
+
+    @pytest.mark.parametrize("n", [n for n in COUNTS if n > 3])
+    @pytest.mark.parametrize("reject", ["none", "minmax"])
+    def test_order_statistics_are_what_their_integrals_say(self, reject: str, n: int) -> None:
+        """Nothing or the outermost samples left out: each result is a sample of known rank; within 4 sigma."""
+        default = REJECTIONS[reject]
+        kept, dropped = table()[reject, default.low, default.high][n], int(default.low)
+        ranks = {"minimum": 1 + dropped, "maximum": n - dropped} | ({"median": n // 2 + 1} if n % 2 else {})
+        pixels = min(make_efficiency.PIXELS, make_efficiency.SAMPLES // n)
+        for name, rank in ranks.items():
+            variance, kurtosis = moments_of_rank(rank, n)
+            error = math.sqrt((kurtosis - 1) / pixels) / 2
+            assert getattr(kept, name) == pytest.approx(math.sqrt(n * variance), rel=4 * error)
 
     def test_holds_every_method_limit_and_count(self) -> None:
         for rejection in REJECTIONS.values():
@@ -134,7 +157,7 @@ def test_stated_variance_is_the_scatter(method: str, reject: str, n: int) -> Non
 
 @pytest.mark.parametrize("n", [5, 10, 20, 50])
 @pytest.mark.parametrize("reject", REJECTIONS)
-@pytest.mark.parametrize("method", ["mean", "median", "sum"])
+@pytest.mark.parametrize("method", METHODS)
 def test_carried_variance_is_the_scatter(method: str, reject: str, n: int) -> None:
     values, chance = normal_frames(n)
     variance = (("frame", "y", "x"), np.full_like(values, 100))
