@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,7 @@ from calibkit import (
 )
 from calibkit import flags as fl
 from calibkit.defects import DefectMap
+from calibkit.defects.surroundings import measure_surroundings
 
 XTRANS = "GGRGGB/GGBGGR/BRGRBG/GGBGGR/GGRGGB/RBGBRG"
 DIMS = ("y", "x")
@@ -260,6 +262,26 @@ class TestMap:
             DefectMap.load(tmp_path / "no.fits")
 
 
+@pytest.mark.parametrize(
+    ("known", "least"),
+    [
+        ({"R": 6.0, "G1": 3.0, "G2": 9.0, "B": math.nan}, (2.0, 1.0, 3.0, 1e-4)),
+        ({"R": 6.0, "G1": 3.0, "G2": 9.0}, (1e-4,) * 4),
+        (None, (1e-4,) * 4),
+    ],
+)
+def test_whole_numbers_do_not_hide_the_noise_that_is_known(
+    known: dict[str, float] | None, least: tuple[float, ...]
+) -> None:
+    """A mean of 9 frames in which nearly all pixels are equal."""
+    frame = dark(np.full((64, 64), 100.0), cfa="RGGB", frame_noise=known, n_frames=9)
+    found = measure_surroundings(frame)
+    for sigma, expected in zip(found.sigma, least, strict=True):
+        np.testing.assert_allclose(sigma, expected, rtol=1e-6)
+    frame["variance"] = frame["signal"] * 0 + 100.0
+    np.testing.assert_allclose(measure_surroundings(frame, variable="variance").sigma, 1e-4, rtol=1e-6)
+
+
 class TestLists:
     def bad(self) -> tuple[DefectMap, xr.Dataset]:
         like = dark(np.zeros((20, 30)), y0=5, x0=3)
@@ -301,6 +323,15 @@ class TestLists:
             DefectMap.read_list(tmp_path / "none.lst", like)
         with pytest.raises(OutputError, match="could not be written"):
             bad.write_list(tmp_path / "none" / "a.lst")
+
+    def test_a_list_is_only_replaced_when_told(self, tmp_path: Path) -> None:
+        bad, like = self.bad()
+        (tmp_path / "a.lst").write_text("my own")
+        with pytest.raises(OutputError, match="exists already; give overwrite=True"):
+            bad.write_list(tmp_path / "a.lst")
+        assert (tmp_path / "a.lst").read_text() == "my own"
+        bad.write_list(tmp_path / "a.lst", overwrite=True)
+        np.testing.assert_array_equal(DefectMap.read_list(tmp_path / "a.lst", like).mask, bad.mask)
 
 
 @pytest.mark.siril
