@@ -6,6 +6,7 @@ import hashlib
 import os
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from calibkit.progress import Progress, silent
 
 #: Characters of text in one HISTORY card.
 _CARD_TEXT = 72
-_hashes: dict[tuple[str, int, int], str] = {}
+#: Path, time of change and size → SHA-256.
+Hashes = dict[tuple[str, int, int], str]
+_hashes: Hashes = {}
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -39,8 +42,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """
     path = Path(path)
     try:
-        state = path.stat()
-        key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
+        key = _state(path)
         if key not in _hashes:
             with path.open("rb") as file:
                 _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -50,12 +52,27 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return _hashes[key]
 
 
-def known_hashes() -> dict[tuple[str, int, int], str]:
+def _state(path: Path) -> tuple[str, int, int]:
+    state = path.stat()
+    return str(path.resolve()), state.st_mtime_ns, state.st_size
+
+
+def hashes_of(paths: Iterable[Path]) -> Hashes:
+    """What `known_hashes` has of these files, which are hashed where they are not yet; those that cannot be read are left out."""
+    found: Hashes = {}
+    for path in paths:
+        with suppress(FrameFileError, OSError):
+            digest = sha256_of(path)
+            found[_state(path)] = digest
+    return {state: digest for state, digest in found.items() if _hashes.get(state) == digest}
+
+
+def known_hashes() -> Hashes:
     """The digests that this process has found: (path, time of change, size) → SHA-256."""
     return dict(_hashes)
 
 
-def take_hashes(found: dict[tuple[str, int, int], str]) -> None:
+def take_hashes(found: Hashes) -> None:
     """Be given what another process knows, so that files which are as it saw them need not be read again."""
     _hashes.update(found)
 

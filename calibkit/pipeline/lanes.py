@@ -68,7 +68,8 @@ class Lanes:
     ) -> list[Any]:
         """Call ``function(*job)`` for each, *at_once* or as many at once as there are processors; their results in order.
 
-        *after* has for each the places of those before it whose results it waits for and is called with besides. Progress
+        *after* has for each the places of those before it whose results it waits for and is called with besides; on a
+        cluster those that most others wait for go first. Progress
         counts on from *before*, of *total*. The first error ends the work: what has not begun is dropped,
         what has is waited for. *spare* is another function and jobs for it, for whoever has nothing else to do: when the rest
         is done, those that have not begun are dropped, and what they find or raise is not looked at. With a
@@ -82,8 +83,9 @@ class Lanes:
         else:
             begin = partial(pool.submit, self._begin, function)
         futures: list[Any] = []
-        for job, earlier in itertools.zip_longest(jobs, after, fillvalue=()):
-            futures.append(begin(*job, *(futures[place] for place in earlier)))
+        for job, earlier, urgent in itertools.zip_longest(jobs, after, waited_for(after), fillvalue=()):
+            first = {"priority": urgent or 0} if client else {}
+            futures.append(begin(*job, *(futures[place] for place in earlier), **first))
             futures[-1].add_done_callback(lambda _: self._told.put(None))  # wakes the loop
         other, others = spare or (None, ())
         last = {"priority": _LAST, "pure": False} if client else {}
@@ -124,6 +126,15 @@ class Lanes:
         with suppress(Empty):
             if (told := self._told.get(timeout=_POLL_SECONDS)) is not None:
                 self._progress(*told)
+
+
+def waited_for(after: Sequence[Sequence[int]]) -> list[int]:
+    """How many jobs wait for the end of each, for its own result or for one that comes of it."""
+    waiting: list[set[int]] = [set() for _ in after]
+    for number in reversed(range(len(after))):
+        for place in after[number]:
+            waiting[place] |= {number} | waiting[number]
+    return [len(jobs) for jobs in waiting]
 
 
 #: On a cluster's worker: the function that the latest jobs call, and what it is known by.

@@ -15,9 +15,10 @@ from calibkit.errors import CalibkitError, Cancelled, FrameFileError, OutputErro
 from calibkit.flags import count_flags
 from calibkit.frames import open_stack
 from calibkit.io import open_frame
-from calibkit.io.provenance import hash_inputs, sha256_of
+from calibkit.io.provenance import Hashes, hash_inputs, hashes_of, sha256_of, take_hashes
 from calibkit.io.save import open_result, save
 from calibkit.memory import band_rows, memory_limit, release_memory, worker_count
+from calibkit.pipeline.lanes import waited_for
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.plan import MasterSpec
 from calibkit.pipeline.result import GIVEN, MADE, REUSED, MasterRow
@@ -33,6 +34,8 @@ from calibkit.warned import collected
 MUCH_REJECTED = 0.05
 #: Bytes that a master in the making takes for each of its pixels, about.
 _PIXEL_BYTES = 16
+#: Frames that one job of a cluster hashes.
+_HASHED = 3
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,15 @@ class MasterMaker:
             self._made[spec] = self._constant(spec) if spec.constant else self._try(spec)
         return self._made[spec]
 
-    def make(self, spec: MasterSpec, *parts: tuple[Made | None, MasterRow]) -> tuple[Made | None, MasterRow]:
-        """`get` and the row, for any thread, or worker of a cluster; *parts* is what was made of the parts that are no constants."""
+    def make(
+        self, spec: MasterSpec, hashes: Sequence[Hashes], *parts: tuple[Made | None, MasterRow]
+    ) -> tuple[Made | None, MasterRow]:
+        """`get` and the row, for any thread, or worker of a cluster.
+
+        *hashes* is what is known of its frames, and *parts* what was made of the parts that are no constants.
+        """
+        for found in hashes:
+            take_hashes(found)
         for part, (made, _) in zip(_made_parts(spec), parts, strict=True):
             self._made.setdefault(part, made)
         return self.get(spec), self._row(spec)
@@ -325,6 +335,23 @@ def jobs_of(specs: Sequence[MasterSpec]) -> tuple[list[MasterSpec], list[list[in
     """The masters in an order for `MasterMaker.make`, those first that need no others; and for each the places of its parts."""
     ordered = sorted(specs, key=lambda spec: bool(_made_parts(spec)))
     return ordered, [[ordered.index(part) for part in _made_parts(spec)] for spec in ordered]
+
+
+def hash_frames(specs: Sequence[MasterSpec], after: Sequence[Sequence[int]], client: Any) -> list[list[Any]]:
+    """For each master what a cluster's workers find of its frames, few at a time, so that not only its own maker hashes them.
+
+    Masters that others wait for are made as soon as their own frames are hashed, the others when all are: what the last
+    ones need is then found while the first are made.
+    """
+    if client is None:
+        return [[] for _ in specs]
+    urgent, found = waited_for(after), {}
+    for place in sorted(range(len(specs)), key=urgent.__getitem__, reverse=True):
+        paths = specs[place].group.paths
+        parts = (paths[i : i + _HASHED] for i in range(0, len(paths), _HASHED))
+        found[place] = [client.submit(hashes_of, part, pure=False) for part in parts]
+    everything = [future for futures in found.values() for future in futures]
+    return [found[place] if urgent[place] else everything for place in range(len(specs))]
 
 
 def masters_at_once(specs: Sequence[MasterSpec]) -> int:

@@ -22,7 +22,7 @@ from calibkit.pipeline.camera import PerChannel, camera_of
 from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.lights import LightMaker
-from calibkit.pipeline.making import MasterMaker, jobs_of, masters_at_once
+from calibkit.pipeline.making import MasterMaker, hash_frames, jobs_of, masters_at_once
 from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
 from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
@@ -361,9 +361,10 @@ class _Run:
         maker, specs = self._maker, plan_session(self._session, self._recipe).masters
         maker.expect(specs)
         ordered, after = jobs_of(specs)
+        hashes = hash_frames(ordered, after, self._client)
         lights = [(path,) for match in self._session.matches for path in match.light.paths]
         made = self._progress.run(
-            maker.make, [(spec,) for spec in ordered], "masters", before=0, total=len(specs),
+            maker.make, list(zip(ordered, hashes, strict=True)), "masters", before=0, total=len(specs),
             after=after, at_once=masters_at_once(specs), spare=(sha256_of, lights), client=self._client,
         )  # fmt: skip
         for spec, (found, row) in zip(ordered, made, strict=True):

@@ -9,7 +9,7 @@ import pytest
 
 from calibkit.combining.cluster import _MOST_BANDS, _together
 from calibkit.errors import Cancelled
-from calibkit.pipeline.lanes import Lanes
+from calibkit.pipeline.lanes import Lanes, waited_for
 from calibkit.progress import silent
 
 
@@ -143,3 +143,8 @@ def test_bands_go_to_workers_in_groups_that_end_small(count: int, threads: int) 
     assert sum(size == 1 for size in sizes) >= min(threads, count), (
         "at the end everyone still has something to do"
     )
+
+
+def test_what_others_wait_for_directly_or_not() -> None:
+    assert waited_for([]) == []
+    assert waited_for([(), (), (0,), (2, 1), (0,)]) == [3, 1, 1, 0, 0]
