@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,8 +15,10 @@ import calibkit
 from calibkit import meta
 from calibkit.cfa import Pattern, pattern_of
 from calibkit.io import provenance
-from calibkit.io.header_writer import HeaderWriter
 from calibkit.io.keywords import GAIN_SETTING
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
 
 #: IMAGETYP for each kind.
 _IMAGE_TYPE = {"bias": "Bias", "dark": "Dark", "flat": "Flat", "flat dark": "Flat Dark", "light": "Light"}
@@ -61,7 +63,7 @@ _SIGNS = {
 _TO_ASCII = str.maketrans(_GREEK | _SIGNS)
 
 
-def primary_header(result: xr.Dataset) -> HeaderWriter:
+def primary_header(result: xr.Dataset) -> Header:
     """Header of the signal's HDU, without the keywords of its size and type.
 
     Parameters
@@ -71,7 +73,7 @@ def primary_header(result: xr.Dataset) -> HeaderWriter:
 
     Returns
     -------
-    HeaderWriter
+    astropy.io.fits.Header
 
     Notes
     -----
@@ -81,7 +83,9 @@ def primary_header(result: xr.Dataset) -> HeaderWriter:
     ROWORDER is missing. An X-Trans pattern is written as 36 letters; Siril knows those that begin at some rows
     and columns of the cell, and takes others for Bayer.
     """
-    header = HeaderWriter()
+    from astropy.io import fits
+
+    header = fits.Header()
     for keyword, value, comment in _cards(result):
         value = _card_value(value)
         if value is not None:

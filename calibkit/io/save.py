@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -12,11 +13,13 @@ from calibkit.flags import FLAGS
 from calibkit.io import plain
 from calibkit.io.atomic import part_file
 from calibkit.io.band_writer import write_images
-from calibkit.io.header_writer import HeaderWriter
 from calibkit.io.result_file import COLUMN, FORMAT, TABLE, ImagePlan, members
 from calibkit.io.result_header import primary_header
 from calibkit.memory import worker_count
 from calibkit.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
 
 _BLOCK = 2880
 
@@ -149,9 +152,11 @@ def _check(result: object, target: Path) -> None:
         raise OutputError(msg)
 
 
-def _header_bytes(header: HeaderWriter | None, image: ImagePlan, *, first: bool) -> bytes:
+def _header_bytes(header: Header | None, image: ImagePlan, *, first: bool) -> bytes:
     """The HDU's header with its keywords of structure, a multiple of 2880 bytes."""
-    structure = HeaderWriter()
+    from astropy.io import fits
+
+    structure = fits.Header()
     structure["SIMPLE" if first else "XTENSION"] = True if first else "IMAGE"
     structure["BITPIX"] = (image.bitpix, "type of the numbers")
     structure["NAXIS"] = len(image.shape)
@@ -171,20 +176,22 @@ def _header_bytes(header: HeaderWriter | None, image: ImagePlan, *, first: bool)
             for flag in FLAGS:
                 structure.add_comment(f"{flag.value} {flag.name}: {flag.meaning}")
     else:
-        structure.extend(header)
-    return structure.to_bytes()
+        structure.extend(header.cards)
+    return structure.tostring().encode("ascii")
 
 
 def _table_bytes(text: str) -> bytes:
     """The table whose one cell is *text*."""
-    header = HeaderWriter()
+    from astropy.io import fits
+
+    header = fits.Header()
     header["XTENSION"], header["BITPIX"], header["NAXIS"] = "BINTABLE", 8, 2
     header["NAXIS1"], header["NAXIS2"] = len(text), 1
     header["PCOUNT"], header["GCOUNT"], header["TFIELDS"] = 0, 1, 1
     header["TTYPE1"], header["TFORM1"] = COLUMN, f"{len(text)}A"
     header["EXTNAME"] = TABLE
     header["FORMAT"] = (FORMAT, "version of the JSON text")
-    return header.to_bytes() + text.encode("ascii") + bytes(-len(text) % _BLOCK)
+    return header.tostring().encode("ascii") + text.encode("ascii") + bytes(-len(text) % _BLOCK)
 
 
 def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
