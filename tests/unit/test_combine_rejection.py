@@ -106,6 +106,23 @@ def test_sigma_is_that_of_astropy(n: int, dtype: str) -> None:
     np.testing.assert_allclose(found.signal[0], theirs.mean(axis=0), rtol=3e-7)
 
 
+@pytest.mark.parametrize("n", [9, 20, 41])
+def test_sigma_where_the_level_is_less_than_the_noise(n: int) -> None:
+    """Of pixels that are all there, those are told apart first in which nothing can lie outside."""
+    values = (np.nan_to_num(samples(n, 2000), nan=1000) - 1000) / 20
+    found = run(values, "sigma", low=2.5, high=2.0, keep=1)
+    theirs = sigma_clip(
+        values.astype(float),
+        sigma_lower=2.5,
+        sigma_upper=2.0,
+        maxiters=None,
+        cenfunc="median",
+        stdfunc=lambda a, axis: np.nanstd(a, axis=axis, ddof=1),
+        axis=0,
+    )
+    np.testing.assert_array_equal(found.n_kept[0], (~theirs.mask).sum(axis=0))
+
+
 def test_sigma_with_an_iteration_limit_is_that_of_astropy() -> None:
     values = samples(15)
     found = run(values, "mean_sigma", low=2.0, high=2.0, keep=1, max_iterations=2)
