@@ -88,6 +88,11 @@ def _calibrated() -> Iterator[tuple[str, Result]]:
         flat = ck.master_flat(frames["flat"], bias=bias)
         defects = ck.find_defects(dark=dark, flat=flat)
         yield f"defects {pattern}", defects.flags
+        steep = dark.copy(deep=True)
+        steep["signal"] += xr.DataArray(np.arange(18.0) ** 2, dims="x").astype("f4")
+        yield f"defects in glow {pattern}", ck.find_defects(dark=steep).flags
+        gain = ck.measure_gain(frames["flat"], frames["bias"])
+        yield f"gain {pattern}", xr.DataArray([*gain.values.values()])
         yield f"unstable {pattern}", ck.find_unstable_pixels(frames["dark"]).flags
         light = ck.calibrate(
             frames["light"], bias=bias, dark=dark, flat=flat, dark_scale=0.9, defects=defects
@@ -127,6 +132,13 @@ def _aligned() -> Iterator[tuple[str, Result]]:
                 lights.isel(frame=1, y=slice(20, 50), x=slice(20, 60)), moved, interpolation=interpolation
             ),
         )
+    turned = np.array([[-1, 0.02, 59.3], [-0.02, -1, 81.6], [0, 0, 1.0]])
+    lights["flags"][2, 50, 30:33] = fl.SATURATED
+    lights["signal"][2, 52, 40:42] = np.nan
+    for width in (61, 60):
+        odd = lights.isel(frame=2, y=slice(20, 60), x=slice(20, 20 + width))
+        yield f"turned, {width}", ck.resample(odd, turned)
+        yield f"turned without colours, {width}", ck.resample(odd.assign_attrs(cfa=""), turned)
     transforms = ck.register(lights, stars=stars)
     for channels in ("planes", "drizzle"):
         yield channels, ck.stack_lights(lights, transforms, channels=channels)
@@ -139,7 +151,7 @@ def _read() -> Iterator[tuple[str, Result]]:
 
     values = np.random.default_rng(1).normal(1000, 20, (20, 34))
     with tempfile.TemporaryDirectory() as folder:
-        for kind, dtype in (("RICE_1", "u2"), ("PLIO_1", "i4")):
+        for kind, dtype in (("RICE_1", "u2"), ("PLIO_1", "i4"), ("HCOMPRESS_1", "i2")):
             path = Path(folder) / f"{kind}.fits.fz"
             image = fits.CompImageHDU(values.astype(dtype), compression_type=kind)
             fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)

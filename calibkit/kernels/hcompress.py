@@ -21,7 +21,7 @@ def _bits(data, at, count):
     """The next *count* bits as a number; bits behind the end are 0."""
     value = 0
     for i in range(at, at + count):
-        bit = (data[i >> 3] >> (7 - (i & 7))) & 1 if i >> 3 < data.size else 0
+        bit = (np.int64(data[i >> 3]) >> (7 - (i & 7))) & 1 if i >> 3 < data.size else 0
         value = 2 * value + bit
     return value
 
@@ -108,7 +108,7 @@ def hcompress_is_whole(data, rows, columns):
                 inside &= 12
             if last_column:
                 inside &= 10
-            found = seen[i] & inside
+            found = np.int64(seen[i]) & inside
             signs += (found & 1) + (found >> 1 & 1) + (found >> 2 & 1) + (found >> 3)
     if _bits(data, at, 4) != 0:
         return False
