@@ -446,3 +446,27 @@ def test_rows_of_saved_lights_are_read_directly(tmp_path: Path) -> None:
     assert two.signal.chunks  # planes of saved lights are made when they are wanted
     for name in ("signal", "variance", "flags"):
         np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize(("flag", "marked"), [(fl.HOT, 4), (fl.SATURATED, 12)])
+def test_bad_samples_aside_are_left_out_but_saturated_ones_are_told(flag: int, marked: int) -> None:
+    """Half a pixel off, where the weights of a row are 0.61, −0.14 and 0.02: only products above 0.02 count."""
+    shape = (40, 40)
+    light = xr.Dataset(
+        {
+            "signal": (("y", "x"), np.full(shape, 100, "f4")),
+            "variance": (("y", "x"), np.full(shape, 4, "f4")),
+            "flags": (("y", "x"), np.zeros(shape, "u2")),
+        },
+        coords={"y": np.arange(40), "x": np.arange(40)},
+        attrs={"cfa": "", "units": "adu", "bias_subtracted": True, "kind": "light"},
+    )
+    light["signal"][20, 20] = 9000
+    light["flags"][20, 20] = flag
+    made = ck.resample(light, np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]]))
+    inner = made.isel(y=slice(4, -4), x=slice(4, -4))
+    assert int((inner.flags == flag).sum()) == marked
+    assert int((inner.flags != 0).sum()) == marked
+    good = inner.signal.values[inner.flags.values == 0]
+    if flag == fl.HOT:
+        np.testing.assert_allclose(good, 100, rtol=1e-5)
