@@ -110,7 +110,8 @@ def save(
             part.write_at(offset - len(block), block)
             part.write_at(offset + image.nbytes, bytes(-image.nbytes % _BLOCK))
         part.write_at(end, table)
-        at_once = worker_count() if workers is None else max(1, workers)
+        # past the cache the writing of one band is waited for, while others are worked on
+        at_once = worker_count() + (not cached) if workers is None else max(1, workers)
         write_images(
             part,
             result,
