@@ -64,7 +64,7 @@ def noise_terms(
             f"Give {' and '.join(option for _, option in lacking)}, measured with calibkit.measure_gain and "
             "calibkit.measure_read_noise"
         )
-        warn(msg, stacklevel=4)
+        warn(msg, stacklevel=3)
         return None
     floor, level = readout
     if bias is None and dark is None:
@@ -137,7 +137,7 @@ def _raw_dark_level(light: xr.DataArray, dark: xr.Dataset, channels: tuple[str, 
         "the dark holds its bias and does not say the noise of its frames, so the noise of its mean dark current "
         "is left out of the variance; give bias= with a dark made by master_dark(stack, bias=bias)"
     )
-    warn(msg, stacklevel=6)
+    warn(msg, stacklevel=5)
     return _levels(dark, channels)
 
 
@@ -153,7 +153,7 @@ def _offset(light: xr.DataArray, channels: tuple[str, ...], *, aloud: bool) -> n
             "neither bias nor dark is given and the frame says no pedestal: its electrons are counted from 0 ADU, and "
             "its variance is too large by the offset; give bias=, for instance calibkit.constant_bias(frame, level=…)"
         )
-        warn(msg, stacklevel=5)
+        warn(msg, stacklevel=4)
     return np.full(len(channels), float(pedestal or 0.0))
 
 

@@ -379,6 +379,23 @@ class TestWhatIsNotKnown:
             calibkit.calibrate(light, flat=flat_master(1.0))
         assert any("offset is divided by the flat" in str(w.message) for w in found)
 
+    @pytest.mark.parametrize(
+        ("told", "lost", "masters"),
+        [
+            ("the gain (electrons", ["gain"], {"bias": master(500.0)}),
+            ("variance of the master", [], {"bias": master(500.0, np.nan)}),
+            ("holds its bias", [], {"dark": master(520.0)}),
+            ("divided by the flat", [], {"flat": flat_master(1.0)}),
+            ("says no pedestal", [], {}),
+        ],
+    )
+    def test_a_warning_names_the_line_that_asked(self, told: str, lost: list[str], masters: dict) -> None:
+        light = frame(np.full((H, W), 1000, "u2")).drop_vars(lost)
+        with pytest.warns(CalibkitWarning) as found:
+            calibkit.calibrate(light, **masters)
+        assert any(told in str(each.message) for each in found)
+        assert {each.filename for each in found} == {__file__}
+
     def test_what_one_side_does_not_say_is_noted(self) -> None:
         dark = master(520.0, temperature=math.nan, camera="", exposure=math.nan)
         with warnings.catch_warnings():
