@@ -250,6 +250,8 @@ def _short_name(relative: str) -> str:
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record with a digest of itself, so that `read_record` knows it again.
 
+    Nobody waits until it is on the disk: if the power fails before, it is missing or torn, and `read_record` tells nothing.
+
     Raises
     ------
     OutputError
@@ -257,7 +259,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """
     plain = json.loads(json.dumps(record))
     text = json.dumps(plain | {"digest": key_of(record=plain)}, ensure_ascii=False)
-    write_whole(path, text.encode("utf-8", "surrogatepass"))
+    write_whole(path, text.encode("utf-8", "surrogatepass"), flush=False)
 
 
 def read_record(path: Path, key: str, *names: str) -> dict[str, Any] | None:
@@ -274,8 +276,8 @@ def read_record(path: Path, key: str, *names: str) -> dict[str, Any] | None:
     return record if whole and record["key"] == key else None
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write *data* so that *path* is there either whole or not at all.
+def write_whole(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Write *data* so that *path* is there either whole or not at all; without *flush* unless the power fails.
 
     Raises
     ------
@@ -284,7 +286,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with part_file(path, overwrite=True) as part:
         part.write_at(0, data)
-        part.finish(overwrite=True)
+        part.finish(overwrite=True, flush=flush)
 
 
 def _remove(path: Path) -> None:
