@@ -277,7 +277,7 @@ def _maps(matrix: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def rows_needed(matrix: np.ndarray, grid: Grid, y0: int, y1: int) -> tuple[int, int]:
-    """Rows of the frame, whole cells, that rows *y0* to *y1* of the output come from; none when the first is not below the end."""
+    """Rows of the frame, whole cells, that rows *y0* to *y1* of the output come from, as (first, end); none if end ≤ first."""
     from calibkit.kernels.resample import REACH
 
     py, px = grid.period

@@ -83,9 +83,10 @@ def stack_lights(
     channels : {"planes", "mosaic", "debayer", "drizzle"}
         What becomes of the colours. ``"planes"``: one plane for each colour, one pixel for each cell of the pattern, all at
         the cell's middle; greens are averaged. ``"mosaic"``: a mosaic like the lights, for `calibkit.extract_line` and
-        others. ``"debayer"``: that mosaic, converted along edges by `calibkit.debayer`, which keeps stars sharp. ``"drizzle"``: every sample
-        drops onto the grid of its colour, without any interpolation; for every pattern. Samples that were repaired only
-        enter where there is no other. A mono camera's frames are just aligned, or drizzled.
+        others. ``"debayer"``: that mosaic, converted along edges by `calibkit.debayer`, which keeps stars sharp.
+        ``"drizzle"``: every sample drops onto the grid of its colour, without any interpolation; for every pattern.
+        Samples that were repaired only enter where there is no other. A mono camera's frames are just aligned, or
+        drizzled.
     scale : float
         Pixels of the result for each pixel (of ``"planes"``: for each cell).
     pixfrac : float
@@ -101,7 +102,8 @@ def stack_lights(
     -------
     Dataset
         ``signal``, ``variance`` and ``flags`` with dims ``(y, x)``, or ``(channel, y, x)`` in colour; ``n_kept`` counts the
-        frames. In memory, but with ``"debayer"`` only the mosaic is, where the lights are lazy. ``y`` and ``x`` are places on the reference's sensor. ``attrs["noise_correlation"]`` as in `resample`.
+        frames. In memory, but with ``"debayer"`` only the mosaic is, where the lights are lazy. ``y`` and ``x`` are places
+        on the reference's sensor. ``attrs["noise_correlation"]`` as in `resample`.
 
     Raises
     ------

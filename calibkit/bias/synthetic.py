@@ -66,8 +66,9 @@ def make_synthetic_bias(
     not. With row structure S, error of the rows' means e (that of a new row noise in every frame included), the same of
     columns, pixel structure P and noise σ of one frame, all as standard deviations, a model's squared error is P² plus, for
     rows and for columns, e² where they are in it and S² where they are not; that of the mean of n frames is
-    σ²/n, with σ from differences of frames. Lines are taken in only where `line_structure` finds them to differ by 5 sigma, too. A
-    single frame cannot tell rows that stay from rows that are new in each frame: ``"auto"`` then takes the constant.
+    σ²/n, with σ from differences of frames. Lines are taken in only where `line_structure` finds them to differ by 5
+    sigma, too. A single frame cannot tell rows that stay from rows that are new in each frame: ``"auto"`` then takes the
+    constant.
 
     Examples
     --------

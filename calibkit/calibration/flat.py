@@ -218,8 +218,9 @@ def warn_of_exposure(flat: xr.Dataset, found: dict[str, FlatChannel], frames: xr
             warn(msg, stacklevel=3)
         elif channel.level > _NEAR_SATURATION * saturation:
             msg = (
-                f"flat: channel {name} lies at {channel.level:.0f} ADU above the offset, {100 * channel.level / saturation:.0f} % "
-                "of saturation, where few sensors are linear; take flats of about half of it"
+                f"flat: channel {name} lies at {channel.level:.0f} ADU above the offset, "
+                f"{100 * channel.level / saturation:.0f} % of saturation, where few sensors are linear; "
+                "take flats of about half of it"
             )
             warn(msg, stacklevel=3)
         if _WEAK < channel.noise <= EMPTY:

@@ -157,7 +157,7 @@ def run_on_cluster(
 
 
 def _together(bands: list[tuple[int, int]], threads: int) -> list[list[tuple[int, int]]]:
-    """The bands of each job: several, since every job costs the asking process time; fewer towards the end, when nobody should wait."""
+    """The bands of each job: several, as every job costs the asking process time; fewer at the end, when nobody should wait."""
     jobs, first = [], 0
     while first < len(bands):
         count = min(_MOST_BANDS, max(1, (len(bands) - first) // (2 * threads)))

@@ -81,7 +81,10 @@ def shrink_dark(dark_a: xr.Dataset, dark_b: xr.Dataset) -> xr.Dataset:
     for i, name in enumerate(channels):
         use = good & (number == i)
         if use.sum() < 1000:
-            msg = f"shrink_dark: channel {name} has {int(use.sum())} good pixels; 1000 at least are wanted to know their distribution"
+            msg = (
+                f"shrink_dark: channel {name} has {int(use.sum())} good pixels; 1000 at least are wanted to know their "
+                "distribution"
+            )
             raise SettingError(msg)
         difference = (a - b)[use]
         scatter = 1.4826 * np.median(np.abs(difference - np.median(difference)))

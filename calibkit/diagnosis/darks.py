@@ -42,8 +42,8 @@ def dark_strength(ev: Evidence) -> list[Finding]:
         "the dark's hot pixels are not in the lights: a dark was subtracted from them already, by the camera perhaps, or "
         "these darks are of another camera."
         if gone
-        else f"the dark is too {'weak: hot pixels and glow stay' if weak else 'strong: holes are left where hot pixels were'}. It "
-        f"was {'shorter or colder' if weak else 'longer or warmer'} than the light, or multiplied by a wrong factor."
+        else f"the dark is too {'weak: hot pixels and glow stay' if weak else 'strong: holes are left where hot pixels were'}. "
+        f"It was {'shorter or colder' if weak else 'longer or warmer'} than the light, or multiplied by a wrong factor."
     )
     advice = (
         "Look at the lights' headers and the camera's settings; leave the dark out if it is subtracted already."

@@ -146,7 +146,8 @@ def flat_dark(ev: Evidence) -> list[Finding]:
     consequence = _consequence(ev)
     advice = "Take flat darks of the flats' own exposure, or subtract a bias from the flats instead."
     if math.isfinite(stated) and stated > _LONGER:
-        bad = f"the flat dark is {seconds(dark.exposure)} long, the flat {seconds(flat.exposure)}: too much is subtracted{consequence}."
+        lengths = f"the flat dark is {seconds(dark.exposure)} long, the flat {seconds(flat.exposure)}"
+        bad = f"{lengths}: too much is subtracted{consequence}."
         return [Finding(name, dark.name, stated, 0.0, "× the flat's exposure", 1.0, FAULT, bad, advice)]
     found = _effective(ev)
     if found is None:

@@ -83,7 +83,8 @@ def _with_wave(sample: Sample, finding: Finding, excess: float) -> Finding:
     waves = find_interference(frames, most=1)
     if not waves or waves[0].amplitude ** 2 / 2 < _WAVE_SHARE * excess:
         return finding
-    cause = f"{finding.cause.partition('. ')[0]}, and a wave runs through the frames ({waves[0]} ADU): radio-frequency interference."
+    first = finding.cause.partition(". ")[0]
+    cause = f"{first}, and a wave runs through the frames ({waves[0]} ADU): radio-frequency interference."
     advice = (
         "No master takes it out, since it begins at another place in every frame. Look for the source: cables, the power "
         "supply, a dimmed lamp."
@@ -260,7 +261,8 @@ def _rounded(ev: Evidence, sample: Sample, step: float, sigma: float) -> Finding
         return unclear(name, sample.name, "its noise is not known.", unit=unit)
     number = 100 * step / math.sqrt(12) / sigma
     what = "the frame has" if sample.raw else "the master was rounded to"
-    bad = f"{what} steps of {step:.3g}, beside a noise of {sigma:.3g}: fractions were lost, and bands appear in what is made of it."
+    lost = "fractions were lost, and bands appear in what is made of it."
+    bad = f"{what} steps of {step:.3g}, beside a noise of {sigma:.3g}: {lost}"
     advice = (
         "Save what the camera gives without conversion to 8 bits."
         if sample.raw

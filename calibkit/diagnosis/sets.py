@@ -169,7 +169,8 @@ def _odd(ev: Evidence, sample: Sample) -> Finding:
         file.replace("\\", "/").rpartition("/")[2] or f"no. {sample.surveyed[i] + 1}"
         for i, file in zip(which, files, strict=True)
     ]
-    bad = f"{plural(len(which), 'frame')} of {len(levels)} differ{'s' if len(which) == 1 else ''} from the rest in level or shading: {listed(names)}."
+    differ = "differs" if len(which) == 1 else "differ"
+    bad = f"{plural(len(which), 'frame')} of {len(levels)} {differ} from the rest in level or shading: {listed(names)}."
     advice = "Look at them (clouds, a lamp that was off, light in a dark, a frame of another kind) and leave them out."
     limits = {"tolerance": tolerance, "grave": grave}
     good = "no frame differs from the rest."

@@ -112,8 +112,9 @@ def prepare_flat(
 
     Notes
     -----
-    Combined here is what one sees in the lecture: every frame as it is. The final flat is that of ``master_flat(flats, dark=master_dark(darks, method=dark_method), method=method)``, which brings
-    the flats to one level and leaves outliers out.
+    Combined here is what one sees in the lecture: every frame as it is. The final flat is that of
+    ``master_flat(flats, dark=master_dark(darks, method=dark_method), method=method)``, which brings the flats to one level
+    and leaves outliers out.
 
     Examples
     --------

@@ -111,8 +111,9 @@ def _split(values, y0, x0, py, rows, columns, turned, planes):
 def _mark(signal, flags, y0, x0, py, px, rows, columns, turned, dirty):
     """Mark where a footprint in a part of the mosaic meets what is no good measurement; returns whether any does.
 
-    The part is *turned* as by `_split`; ``dirty[x, i, j]`` is for footprints of plane *x* from row i − 2 to i + 3 of the part: `_UNUSABLE` with a sample among
-    them that is not to be used, `_TOLD` where one of the four in the middle has a flag and can be used all the same.
+    The part is *turned* as by `_split`; ``dirty[x, i, j]`` is for footprints of plane *x* from row i − 2 to i + 3 of the
+    part: `_UNUSABLE` with a sample among them that is not to be used, `_TOLD` where one of the four in the middle has a
+    flag and can be used all the same.
     """
     end = min(signal.shape[1], x0 + columns * px)
     found = False

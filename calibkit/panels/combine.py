@@ -537,7 +537,8 @@ class CombinePanel(Panel):
         level = found.attrs["result"]
         fill(self._mean_line, {"x": [-0.5, count - 0.5], "y": [level, level]})
         out = int((found.side != 0).sum())
-        self._pixel_plot.title.text = f"{which} x {x}, y {y}\n{number(round(level, 2))} ± {found.attrs['sigma']:.3g}, {out} of {count} rejected"
+        told = f"{number(round(level, 2))} ± {found.attrs['sigma']:.3g}, {out} of {count} rejected"
+        self._pixel_plot.title.text = f"{which} x {x}, y {y}\n{told}"
 
     # ---- checks ---------------------------------------------------------------------------------------------
 

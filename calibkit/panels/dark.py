@@ -196,7 +196,8 @@ class DarkPanel(FramesPanel):
         }
         noise = plot(
             "Noise of the master by number of frames", "frames in the master", "noise of a pixel (ADU)",
-            name="noise", x_axis_type="log", y_axis_type="log", tips=[("channel", "@channel"), ("frames", "@x"), ("noise", "@y{0.00} ADU")],
+            name="noise", x_axis_type="log", y_axis_type="log",
+            tips=[("channel", "@channel"), ("frames", "@x"), ("noise", "@y{0.00} ADU")],
         )  # fmt: skip
         noise.multi_line(
             "x", "y", source=self._sources["ideal"], line_color="colour", line_dash="dash", line_width=2,
@@ -290,8 +291,9 @@ class DarkPanel(FramesPanel):
         fill(self._sources["measured"], points)
         first, last = (float(curve["ideal"].isel(count=i).mean()) for i in (0, -1))
         self._noise_note.say(
-            f"One frame has {first:.2f} ADU of noise, the mean of {counts[-1]} would have {last:.2f} ADU: the line 1/√N. A median "
-            "has up to 1.25 times as much as a mean. Points are measured from two halves of the first N frames, so for even N."
+            f"One frame has {first:.2f} ADU of noise, the mean of {counts[-1]} would have {last:.2f} ADU: the line 1/√N. "
+            "A median has up to 1.25 times as much as a mean. Points are measured from two halves of the first N frames, so "
+            "for even N."
         )
 
     def _draw_rates(self, found: DarkRates | str) -> None:

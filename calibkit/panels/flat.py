@@ -36,7 +36,8 @@ _SAYS = {
     "subtract": "Step 5: from the combined flats the combined flat darks are to be subtracted: offset and thermal charge are no "
     "response to light.",
     "difference": "Step 6: the difference: light alone.",
-    "flat": "Final step: every pixel divided by the average{of}. This is no image, it is a map of the relative response to light.",
+    "flat": "Final step: every pixel divided by the average{of}. This is no image, it is a map of the relative response to "
+    "light.",
 }
 
 
@@ -300,15 +301,15 @@ class FlatPanel(Panel):
             return f"Relative response but for 0.1 % of the pixels at either end: {each}."
         ((low, high),) = spread.values()
         return (
-            f"Relative response but for 0.1 % of the pixels at either end: {low:.3f} to {high:.3f}. Black is {100 * (1 - low):.1f} % "
-            f"less response than the average, white {100 * (high - 1):.1f} % more."
+            f"Relative response but for 0.1 % of the pixels at either end: {low:.3f} to {high:.3f}. Black is "
+            f"{100 * (1 - low):.1f} % less response than the average, white {100 * (high - 1):.1f} % more."
         )
 
     def _tell_rounding(self, rounded: RoundedFlat) -> None:
         said = (
             f"Whole numbers with 1 as {self.state.whole_numbers}: {_values(rounded.different)} left of the flat: "
-            f"{100 * rounded.corrected:.4g} % of its structure is corrected, with an error of {100 * rounded.error:.2g} % in every "
-            f"pixel (at most {100 * rounded.largest:.2g} %)."
+            f"{100 * rounded.corrected:.4g} % of its structure is corrected, with an error of {100 * rounded.error:.2g} % in "
+            f"every pixel (at most {100 * rounded.largest:.2g} %)."
         )
         if rounded.corrected < 0.99:
             self._rounding_note.warn(said, "Fractions have to be preserved.")

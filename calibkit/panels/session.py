@@ -283,7 +283,8 @@ class SessionPanel(Panel):
         self.outcome.value = (
             f'<p role="status"><b>{html.escape(result.summary())}</b></p>'
             '<div style="max-height: 260px; overflow: auto"><table class="calibkit-table" style="border-spacing: 12px 2px">'
-            "<thead><tr><th>light</th><th>came out</th><th>level before → after</th><th>noise after, per channel</th></tr></thead>"
+            "<thead><tr><th>light</th><th>came out</th><th>level before → after</th><th>noise after, per channel</th></tr>"
+            "</thead>"
             f"<tbody>{rows}</tbody></table></div>{'<ul>' + notes + '</ul>' if notes else ''}{report}"
         )
 
@@ -387,6 +388,7 @@ def _light_row(light: Any) -> str:
 
     state = light.status if not light.error else f"{light.status}: {light.error}"
     cells = (
-        light.file, state, f"{numbers(light.before, 'level')} → {numbers(light.after, 'level')}", numbers(light.after, "measured"),
+        light.file, state,
+        f"{numbers(light.before, 'level')} → {numbers(light.after, 'level')}", numbers(light.after, "measured"),
     )  # fmt: skip
     return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"

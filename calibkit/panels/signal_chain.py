@@ -127,10 +127,13 @@ class SignalChainPanel(Panel):
 
     def _box(self, name: str) -> ipywidgets.Checkbox:
         effect = EFFECTS[name]
+        mapped = (
+            f"mapped by the {effect.mapped_by} frame" if effect.mapped_by else "no calibration frame maps it"
+        )
         made = ipywidgets.Checkbox(
             value=name in self.state.effects,
             description=f"{name}  {_MARKS[effect.mapped_by]}".rstrip(),
-            tooltip=f"{effect.meaning}; {'mapped by the ' + effect.mapped_by + ' frame' if effect.mapped_by else 'no calibration frame maps it'}",
+            tooltip=f"{effect.meaning}; {mapped}",
             indent=False,
             layout={"width": "auto", "margin": "0"},
         )

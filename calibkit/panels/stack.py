@@ -99,7 +99,11 @@ class StackPanel(Panel):
         self._made: tuple[Any, xr.Dataset, Any] | None = None
         self._make_plots()
         self.figure = FigureWidget(
-            column(beside(*self._plots[:3], sizing_mode="stretch_width"), beside(*self._plots[3:], sizing_mode="stretch_width"), sizing_mode="stretch_width"),
+            column(
+                beside(*self._plots[:3], sizing_mode="stretch_width"),
+                beside(*self._plots[3:], sizing_mode="stretch_width"),
+                sizing_mode="stretch_width",
+            ),
             label="quality of the frames", errors=self.errors,
         )  # fmt: skip
         self.table = ipywidgets.HTML()

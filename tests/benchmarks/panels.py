@@ -167,7 +167,8 @@ def measure(page: Page, root: Path, frames: Path, presses: int) -> Iterator[tupl
     book = Notebook(page)
 
     def cell(index: int, code: str) -> float:
-        set_source = "([index, code]) => { window.jupyterapp.shell.currentWidget.content.widgets[index].model.sharedModel.setSource(code); }"
+        cells = "window.jupyterapp.shell.currentWidget.content.widgets"
+        set_source = f"([index, code]) => {{ {cells}[index].model.sharedModel.setSource(code); }}"
         page.evaluate(set_source, [index, code])
         return page.evaluate(SHOW, index) / 1000
 

@@ -115,7 +115,7 @@ def siril_run(night: Path, work: Path) -> Run:
 
 
 def cluster_runs(night: Path, small: Path, work: Path, runs: int) -> None:
-    """calibkit with one and with two workers of one thread: seconds, and megabytes of each process, in the fastest of the runs."""
+    """calibkit with one and with two workers of one thread: seconds, and megabytes of each process, in the fastest run."""
     script = work / "cluster.py"
     script.write_text(_CLUSTER)
     print("\n| workers | seconds | MB of the asking process | MB of each worker |\n|---:|---:|---:|---|")

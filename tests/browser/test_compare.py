@@ -99,7 +99,8 @@ def test_handles_stay_on_their_histogram_while_a_cell_is_off_the_page(panel: Pan
       const doc = Bokeh.documents.find((d) => d.roots().length && d.get_model_by_name('levels0'));
       const plot = Bokeh.index.find_one(doc.get_model_by_name('levels0')).el.getBoundingClientRect();
       const lines = [...document.querySelectorAll('.ck-handle.ck-level')].filter((line) => line.getClientRects().length);
-      const inside = (line, { top, height } = line.getBoundingClientRect()) => top >= plot.top - 1 && top + height <= plot.bottom + 1;
+      const inside = (line, { top, height } = line.getBoundingClientRect()) =>
+        top >= plot.top - 1 && top + height <= plot.bottom + 1;
       return lines.length > 1 && lines.every((line) => inside(line));
     }""")
 

@@ -30,7 +30,8 @@ EXERCISES = (
             "no",
             {
                 "yes": "A master maps what is the same in every frame. Look at the wave in two biases, one after the other.",
-                "half of it": "A third of a wave is left in the master of ten, and it is in step with no light: subtracting it takes nothing away.",
+                "half of it": "A third of a wave is left in the master of ten, and it is in step with no light: subtracting it "
+                "takes nothing away.",
             },
         ),
         "What moves from frame to frame has no map. It has to be found and stopped at its source.",

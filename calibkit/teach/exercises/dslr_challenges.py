@@ -48,7 +48,8 @@ EXERCISES = (
                 1.0: "Its own place is one of them. But the pixels around have no red of their own, and borrow.",
                 5.0: "Left, right, above and below: right. And the corners? They borrow from four red pixels.",
                 8.0: "And its own place?",
-                3.0: "That is what the converter that follows edges makes of a green one. Set method='bilinear', and a red pixel.",
+                3.0: "That is what the converter that follows edges makes of a green one. Set method='bilinear', and a red "
+                "pixel.",
                 4.0: "There are neighbours above, below and in the corners as well.",
                 25.0: "The next red pixels are two away, and they have a red of their own: it ends before them.",
             },

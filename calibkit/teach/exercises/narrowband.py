@@ -34,7 +34,8 @@ EXERCISES = (
                 121.0: "That is the variance: noise squared.",
                 1.0: "The channel is multiplied as a whole, its noise with it.",
                 1 / 11: "The other way round: it is multiplied, for the nebula is too faint in it.",
-                3.3: "The root is right for photon noise that belongs to this light. This noise is there already, and is multiplied.",
+                3.3: "The root is right for photon noise that belongs to this light. This noise is there already, and is "
+                "multiplied.",
             },
             hint="By which number is the channel multiplied? The noise is multiplied by the same.",
         ),

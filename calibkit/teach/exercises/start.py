@@ -30,8 +30,10 @@ EXERCISES = (
         choice(
             "the noise is larger than stated",
             {
-                "the noise is smaller than stated": "Then the errors would be smaller than what is stated, and the number below 1.",
-                "the image is too bright": "That would move the mean of all errors. The standard deviation tells how far they scatter.",
+                "the noise is smaller than stated": "Then the errors would be smaller than what is stated, and the number below "
+                "1.",
+                "the image is too bright": "That would move the mean of all errors. The standard deviation tells how far they "
+                "scatter.",
             },
         ),
         "The true errors are twice what is stated: somebody who trusts such numbers sees things that are not there.",

@@ -12,7 +12,8 @@ EXERCISES = (
             "300 s at -10",
             {
                 "300 s at 0": "Ten degrees warmer have nearly three times the thermal charge.",
-                "60 s at -10": "They hold a fifth of the thermal charge. With a bias they can be scaled, with five times the noise.",
+                "60 s at -10": "They hold a fifth of the thermal charge. With a bias they can be scaled, with five times the "
+                "noise.",
             },
         ),
         "Same exposure, same temperature, same gain.",
