@@ -196,7 +196,7 @@ def _show_stacks(result: RunResult, terminal: Terminal) -> None:
         ("stack", "lights", "level", "noise", "came out"),
         [
             (
-                row.picture or row.path,
+                row.picture or row.path or row.name,
                 f"{len(row.files) or ''}{f', line {row.line}' if row.line else ''}",
                 _medians([row.noise], "level"),
                 _medians([row.noise], "measured"),

@@ -20,8 +20,9 @@ from calibkit.errors import FrameFileError, OutputError, SettingError
 from calibkit.io.atomic import flush_file, part_file
 from calibkit.io.json_file import read_json
 from calibkit.session import Frame
+from calibkit.session.facts import RECORDS
 
-MASTERS, LIGHTS, STACKS, HIDDEN = "masters", "lights", "stacks", ".calibkit"
+MASTERS, LIGHTS, STACKS, HIDDEN = "masters", "lights", "stacks", RECORDS
 #: Calibrated lights that are not to be kept, until their stack is made.
 PASSING = f"{HIDDEN}/passing"
 REPORT = "report.html"

@@ -97,6 +97,10 @@ def clock_offset(header: Mapping[str, Any], time: np.datetime64) -> float:
     return longitude_of(header) / 15
 
 
+#: Hidden folder beside the results of a run, with a record of each of them.
+RECORDS = ".calibkit"
+
+
 def written_by_calibkit(header: Mapping[str, Any]) -> bool:
     """Whether the file is a result of calibkit's, not a frame of a camera."""
     return "CALIBKIT" in header

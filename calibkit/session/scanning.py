@@ -16,7 +16,7 @@ from calibkit.io.source import FrameInfo, told_pattern
 from calibkit.meta import KINDS
 from calibkit.progress import Progress, silent
 from calibkit.session.doubts import contradictions, copies, how_to_tell, unknown_kinds
-from calibkit.session.facts import clock_offset, written_by_calibkit
+from calibkit.session.facts import RECORDS, clock_offset, written_by_calibkit
 from calibkit.session.frame import Frame, make_frame, natural_key
 from calibkit.session.kinds import Verdict, decide_kind, master_in_name, told_kinds
 from calibkit.session.nights import nights_of
@@ -215,7 +215,7 @@ def _read(
             for done, (path, result) in enumerate(zip(files, pool.map(_info, files), strict=True), start=1):
                 progress(done, len(files), "reading headers")
                 if isinstance(result, FrameInfo):
-                    if written_by_calibkit(result.header):
+                    if written_by_calibkit(result.header) or _recorded(path):
                         ours.append(path)
                     else:
                         found.append((path.relative_to(root).as_posix(), result))
@@ -225,6 +225,11 @@ def _read(
             pool.shutdown(cancel_futures=True)
             raise
     return found, unreadable, ours
+
+
+def _recorded(path: Path) -> bool:
+    """Whether a run has kept a record of the file: a picture has no header that says whose it is."""
+    return (path.parent.parent / RECORDS / path.parent.name / f"{path.name}.json").is_file()
 
 
 def _info(path: Path) -> FrameInfo | str:

@@ -19,6 +19,8 @@ import calibkit
 from calibkit import cli
 from calibkit.cli import lab
 from calibkit.errors import CalibkitError, OutputError
+from calibkit.session import scan
+from calibkit.simulate import sample_session
 
 CONTROL = [chr(code) for code in (*range(9), *range(11, 32), 127, *range(128, 160))]
 
@@ -393,3 +395,27 @@ def test_lab_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         lab.copy_notebooks(tmp_path / "s", tmp_path / "file")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert cli.main(["lab", str(tmp_path)]) == 1
+
+
+def test_a_run_into_a_folder_of_the_frames_can_be_repeated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    night = sample_session("ccd", folder=tmp_path / "night", shape=(160, 200))
+    frames = len(scan(night).frames)
+    for status in ("made", "reused"):
+        code, out, err = call(capsys, "process", night, "-o", night / "done", "--no-report")
+        assert code == 0, err
+        assert f"  {status}\n" in out.partition("Stacks")[2]
+        assert (night / "done/stacks/light_240s.png").is_file()
+        assert len(scan(night).frames) == frames  # the picture, which has no header, is not one of them
+
+
+def test_a_stack_that_was_not_made_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for number in range(3):
+        frame(tmp_path / f"lights/light_{number}.fits", IMAGETYP="light", EXPTIME=60.0)
+    code, out, _ = call(capsys, "process", tmp_path / "lights", "-o", tmp_path / "done", "--no-report")
+    assert code == 1
+    assert any(
+        line.startswith("light 60 s") and line.endswith("failed")
+        for line in out.partition("Stacks")[2].splitlines()
+    )
