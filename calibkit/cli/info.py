@@ -136,6 +136,20 @@ def _show_steps(frame: xr.DataArray | xr.Dataset, terminal: Terminal) -> None:
     terminal.print()
     rows = []
     for step in steps:
-        details = ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("step", "inputs"))
-        rows.append((step.get("step", ""), details, f"{len(step.get('inputs', []))} files"))
+        count = len(step.get("inputs", []))
+        files = f"{count} file{'s' if count > 1 else ''}" if count else ""
+        rows.append((step.get("step", ""), _words(step), files))
     terminal.table(("step", "how", "from"), rows)
+
+
+def _words(step: dict[str, Any]) -> str:
+    """The settings of a step; the checksum of every frame, which would fill the page, stays in the file."""
+    kept = {
+        key: value
+        for key, value in step.items()
+        if key not in ("step", "inputs", "sha256") and value is not None and value != []
+    }
+    return ", ".join(
+        f"{key} ({_words(value)})" if isinstance(value, dict) else f"{key} {value}"
+        for key, value in kept.items()
+    )

@@ -419,3 +419,17 @@ def test_a_stack_that_was_not_made_is_named(capsys: pytest.CaptureFixture[str], 
         line.startswith("light 60 s") and line.endswith("failed")
         for line in out.partition("Stacks")[2].splitlines()
     )
+
+
+def test_info_says_the_steps_in_words_and_leaves_checksums_in_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    paths = [frame(tmp_path / f"dark_{number}.fits", 100.0 + number, EXPTIME=60.0) for number in range(3)]
+    dark = calibkit.master_dark(calibkit.open_stack(paths), method="median")
+    calibkit.save(dark, tmp_path / "dark.fits")
+    code, out, _ = call(capsys, "info", tmp_path / "dark.fits")
+    assert code == 0
+    steps = out.partition("step ")[2]
+    assert "method median" in steps
+    assert "3 files" in steps
+    assert not any(word in steps for word in ("sha256", "{", "None"))
