@@ -153,7 +153,7 @@ def _all(
             frames.append(Transform(mine.name, np.eye(3), 0.0, 0.0, len(mine), True))
         else:
             frames.append(_aligned(mine, target, model, least))
-        progress(number + 1, len(stars), f"align {len(stars)} frames")
+        progress(number + 1, len(stars), f"align {len(stars)} frame{'s' if len(stars) > 1 else ''}")
     return chosen, frames
 
 
