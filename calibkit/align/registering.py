@@ -108,6 +108,9 @@ def register(
     if len(stars) != len(found) or wanted.shape != (len(found),):
         msg = f"{len(found)} lights, but stars of {len(stars)} and use= for {wanted.size}: give one for each light"
         raise SettingError(msg)
+    if not wanted.any():
+        msg = "use= leaves out every light, so there is nothing to align; look at the reasons in measure_quality"
+        raise SettingError(msg)
     most = max((len(s) for s, used in zip(stars, wanted, strict=True) if used), default=0)
     few = minimum_stars is None and len(stars) > 1 and _FEW <= most < _PLENTY
     chosen, frames = 0, []
@@ -147,7 +150,7 @@ def _all(
     target = stars[chosen]
     frames = []
     for number, mine in enumerate(stars):
-        if not wanted[number] and number != chosen:
+        if not wanted[number]:
             frames.append(_failed(mine, 0, "it was not to be used"))
         elif number == chosen:
             frames.append(Transform(mine.name, np.eye(3), 0.0, 0.0, len(mine), True))
@@ -173,6 +176,9 @@ def _reference(reference: int | str, stars: list[Stars], wanted: np.ndarray, lea
             msg = f"reference={reference!r}: there are {len(stars)} frames, numbered from 0"
             raise SettingError(msg)
         chosen = int(reference) % len(stars)
+        if not wanted[chosen]:
+            msg = f"reference={reference!r}: use= leaves out this frame; take one that is used, or reference='auto'"
+            raise SettingError(msg)
     if len(stars) > 1 and len(stars[chosen]) < least:
         who = "no light" if reference == "auto" else stars[chosen].name
         msg = (

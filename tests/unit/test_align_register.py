@@ -213,3 +213,12 @@ def test_what_cannot_work_is_refused() -> None:
         ck.find_stars(stack, threshold=0)
     with pytest.raises(SettingError):
         ck.measure_quality(stack, widest=0.5)
+
+
+def test_frames_that_are_not_to_be_used_are_no_reference() -> None:
+    some = lights()
+    assert ck.register(some, use=[False, True, True]).ok.tolist() == [False, True, True]
+    with pytest.raises(SettingError, match="leaves out this frame"):
+        ck.register(some, reference=0, use=[False, True, True])
+    with pytest.raises(SettingError, match="leaves out every light"):
+        ck.register(some, use=[False] * 3)
