@@ -279,6 +279,15 @@ def drizzle_lights(
     if weight is not None:
         each = np.stack([weight[:, number == k].mean(axis=1) for k in range(len(names))], axis=1)
     limits = [LIMIT if value is None else float(value) for value in (low, high)]
+    unknown = sum(not light.knows_noise for light in lights)
+    if unknown:
+        msg = (
+            f"stack_lights: the noise of {unknown} of {count} lights is not known (no variance, or NaN), so that drizzle "
+            "rejects nothing in them, and the variance of what they are in is NaN; give gain= and read_noise= when they "
+            "are calibrated"
+        )
+        warn(msg, stacklevel=3)
+        reject = "none" if unknown == count else reject
     work = Drizzle(
         lights=tuple(light.bare() for light in lights),
         matrices=tuple(matrices),
@@ -294,11 +303,6 @@ def drizzle_lights(
         high=math.inf if reject == "none" else limits[1],
     )
     whole, rejected = drizzle(work, progress, client)
-    if "variance" not in lights[0].arrays:
-        msg = (
-            "stack_lights: the lights have no variance, so that drizzle rejects nothing and gives none (NaN)"
-        )
-        warn(msg, stacklevel=3)
     return _labelled(template, work, names, whole, rejected, reject)
 
 

@@ -106,7 +106,7 @@ def resample(
         attrs=single.attrs,
     )
     result["signal"].attrs["units"] = units
-    result["variance"].attrs["units"] = f"{units}2"
+    result["variance"].attrs["units"] = units if units == "1" else f"{units}2"
     result.attrs["noise_correlation"] = round(correlation(grid, [matrix]), 3)
     return add_step(result, "resample", interpolation=interpolation, matrix=matrix.tolist())
 

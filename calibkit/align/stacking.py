@@ -188,6 +188,9 @@ def stack_lights(
         "normalise": "none",
         "weights": None if weight is None else weight.mean(axis=1),
     }
+    if isinstance(weights, str):  # they tell the noise of the lights too, as numbers would not
+        noise = np.repeat(weight.mean(axis=1, keepdims=True) ** -0.5, weight.shape[1], axis=1)
+        settings |= {"weights": weights, "levels": Levels(np.zeros_like(noise), np.ones_like(noise), noise)}
     as_it_is = pattern.is_mono or channels == "mosaic"
     wanted = [name for name in OUTPUTS if as_it_is or not name.startswith("rejected")]
     result = combine_into(wanted, aligned, settings, progress=progress, client=client)

@@ -14,7 +14,7 @@ import calibkit as ck
 from calibkit import flags as fl
 from calibkit.align import Transform, Transforms
 from calibkit.combining import measure_levels
-from calibkit.errors import MismatchError, SettingError
+from calibkit.errors import CalibkitWarning, MismatchError, SettingError
 from calibkit.simulate import X_TRANS
 
 SHAPE = (120, 150)
@@ -470,3 +470,39 @@ def test_bad_samples_aside_are_left_out_but_saturated_ones_are_told(flag: int, m
     good = inner.signal.values[inner.flags.values == 0]
     if flag == fl.HOT:
         np.testing.assert_allclose(good, 100, rtol=1e-5)
+
+
+def test_drizzle_says_that_it_rejects_nothing_where_the_noise_is_not_known() -> None:
+    lights = [light(100.0 + np.zeros(SHAPE), variance=np.nan) for _ in range(4)]
+    lights[2].signal.values[60, 70] = 5000.0
+    moves = transforms_of(*[np.eye(3)] * 4)
+    with pytest.warns(CalibkitWarning, match="noise of 4 of 4 lights is not known"):
+        made = ck.stack_lights(lights, moves, channels="drizzle", normalise="none")
+    assert made.signal[60, 70] > 1000
+    assert next(s for s in made.attrs["provenance"] if s["step"] == "drizzle")["reject"] == "none"
+    lights[0]["variance"] = lights[0]["variance"].fillna(1.0)
+    with pytest.warns(CalibkitWarning, match="noise of 3 of 4 lights is not known"):
+        ck.stack_lights(lights, moves, channels="drizzle", normalise="none")
+
+
+@pytest.mark.parametrize("weights", ["exposure", "noise"])
+def test_the_variance_of_a_weighted_stack_is_right_without_that_of_the_lights(weights: str) -> None:
+    rng = np.random.default_rng(3)
+    sigma = np.array([5.0] * 4 + [20.0] * 4)
+    lights = [
+        light(1000.0 + s * rng.standard_normal(SHAPE))
+        .drop_vars("variance")
+        .assign_coords(exposure=1e4 / s**2)
+        for s in sigma
+    ]
+    made = ck.stack_lights(
+        lights, transforms_of(*[np.eye(3)] * 8), weights=weights, normalise="none", reject="none"
+    )
+    truth = 1 / np.sum(1 / sigma**2)
+    assert made.signal.var().item() == pytest.approx(truth, rel=0.06)
+    assert made.variance.mean().item() == pytest.approx(truth, rel=0.03)
+
+
+def test_the_variance_of_a_resampled_light_of_unit_1_has_the_unit_1() -> None:
+    one = light(np.ones(SHAPE)).assign_attrs(units="1")
+    assert ck.resample(one, np.eye(3)).variance.attrs["units"] == "1"
