@@ -8,6 +8,7 @@ import xarray as xr
 from calibkit import meta
 from calibkit.combining.bands import Tally
 from calibkit.combining.prepare import Prepared
+from calibkit.flags import NO_DATA
 
 _SCALARS = ("kind", "exposure", "temperature", "gain", "gain_setting", "filter")
 _DONE = ("bias_subtracted", "dark_subtracted", "flat_divided")
@@ -26,7 +27,10 @@ def make_result(
         What was counted while they were made.
     """
     plan = prepared.plan
-    unknown = _fill_single(plan, outputs) if tally.unknown else ""
+    if plan.weight is not None and (plan.weight == 0).any():  # where all that is left has no weight
+        outputs["flags"][np.isnan(outputs["signal"])] |= NO_DATA
+    scatter = not (isinstance(stack, xr.Dataset) and "variance" in stack)
+    unknown = _fill_single(plan, outputs, scatter=scatter) if tally.unknown else ""
     frames = tally.frames
     coords = {name: stack.coords[name].variable for name in ("y", "x", "file") if name in stack.coords}
     result = xr.Dataset({name: (("y", "x"), array) for name, array in outputs.items()}, coords=coords)
@@ -59,8 +63,11 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _fill_single(plan: object, outputs: dict[str, np.ndarray]) -> str:
-    """Give pixels with a single sample the variance that gain and read noise say; count those without any."""
+def _fill_single(plan: object, outputs: dict[str, np.ndarray], *, scatter: bool) -> str:
+    """Give pixels with a single sample the variance that gain and read noise say; count those without any.
+
+    With *scatter*, where that is the variance, a single one has weight however many are kept.
+    """
     signal, variance, kept = outputs["signal"], outputs["variance"], outputs["n_kept"]
     lacking = np.isnan(variance) & (kept > 0)
     if plan.noise is not None:
@@ -71,7 +78,8 @@ def _fill_single(plan: object, outputs: dict[str, np.ndarray]) -> str:
         )
         times = plan.n_frames if plan.method == "sum" else 1
         level = signal[y, x] / times
-        variance[y, x] = (floor + slope * np.maximum(level - zero, 0.0)) * times**2 / kept[y, x]
+        number = 1 if scatter else kept[y, x]
+        variance[y, x] = (floor + slope * np.maximum(level - zero, 0.0)) * times**2 / number
         return ""
     share = float(lacking.mean())
     part = f"{100 * share:.2g} % of the pixels" if share < 0.99 else "nearly all pixels"

@@ -524,3 +524,16 @@ def test_samples_are_scaled_by_the_numbers_of_their_channel(period: int, width: 
         np.testing.assert_array_equal(missing, np.isinf(expected).sum(axis=1))
         assert lost == missing.sum()
         assert not x[:, size:].any()
+
+
+def test_frames_without_weight_neither_lower_the_variance_nor_leave_holes_without_a_flag() -> None:
+    values = np.random.default_rng(2).normal(1000.0, 10.0, (2, 40, 50)).astype(np.float32)
+    values[0, 3, 4] = np.nan
+    stack = xr.DataArray(
+        values, dims=("frame", "y", "x"), attrs={"kind": "light", "bias_subtracted": True, "units": "adu"}
+    )
+    made = combine(stack, weights=[1, 0], normalise="none", reject="none", gain=10.0, read_noise=1.0)
+    alone = combine(stack[:1], normalise="none", reject="none", gain=10.0, read_noise=1.0)
+    np.testing.assert_allclose(made.variance, alone.variance, rtol=1e-5)
+    assert np.isnan(made.signal[3, 4])
+    assert made.flags[3, 4] == flags.NO_DATA
