@@ -13,6 +13,7 @@ from calibkit.io.save import open_result
 from calibkit.pipeline.camera import camera_of
 from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker
+from calibkit.pipeline.options import plan_options
 from calibkit.pipeline.plan import LightPlan, plan_lights
 from calibkit.pipeline.store import Store, light_names
 from calibkit.progress import Progress, silent
@@ -40,7 +41,7 @@ class Material:
     lights : str
         Name of the group of lights; "": the first.
     recipe : Recipe, optional
-        How masters are combined, and what becomes of bad pixels.
+        How masters are combined, how darks are scaled, what the camera is, and what becomes of bad pixels.
 
     Raises
     ------
@@ -127,7 +128,7 @@ class Material:
         if self.match is None:
             msg = f"{self.session.folder}: there are no lights here, so nothing can be calibrated"
             raise CalibkitError(msg)
-        return plan_lights(self.match, maker.usable)
+        return plan_lights(self.match, maker.usable, **plan_options(self.session, self.recipe))
 
     @contextmanager
     def _workshop(self, progress: Progress) -> Iterator[tuple[Store, MasterMaker]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,14 @@ from calibkit.pipeline.lanes import Lanes
 from calibkit.pipeline.library import Library
 from calibkit.pipeline.lights import LightMaker
 from calibkit.pipeline.making import MasterMaker, hash_frames, jobs_of, masters_at_once
-from calibkit.pipeline.plan import Choose, LightPlan, Plan, all_specs, companions, plan_lights
+from calibkit.pipeline.options import plan_options
+from calibkit.pipeline.plan import LightPlan, Plan, all_specs, companions, plan_lights
 from calibkit.pipeline.result import LightRow, RunResult, StackRow
 from calibkit.pipeline.stacks import LightSet, LightSource, StackMaker, set_of
 from calibkit.pipeline.store import LIGHTS, PASSING, REPORT, Store, light_names
 from calibkit.progress import Progress, silent
 from calibkit.recipe import CameraSettings, DefectSettings, FrameSettings, MasterSettings, Recipe, read_recipe
-from calibkit.session import Group, Match, Session, Tolerances, scan
-from calibkit.session.choosing import choose_dark
+from calibkit.session import Session, Tolerances, scan
 from calibkit.session.wording import listed
 from calibkit.warned import collected
 
@@ -247,33 +245,10 @@ def plan_session(session: Session, recipe: Recipe | None = None) -> Plan:
     Plan
         Plans for the lights, and the masters in the order in which they are made.
     """
-    options = _plan_options(session, recipe or Recipe())
+    options = plan_options(session, recipe or Recipe())
     plans = [plan_lights(match, lambda _: True, **options) for match in session.matches]
     extra = companions(session, lambda _: True, options["pedestal"])
     return Plan(tuple(plans), tuple(all_specs(plans, extra)), tuple(_merged(_plan_notes(plans))))
-
-
-def _plan_options(session: Session, recipe: Recipe) -> dict[str, Any]:
-    """What `plan_lights` is told of the level without light, and of darks of another temperature."""
-    limits = session.tolerances
-    limit = math.inf if "temperature" in limits.ignore else limits.dark_temperature
-    return {
-        "scale": recipe.dark.scale,
-        "warmer": _warmer(session),
-        "limit": limit,
-        "pedestal": recipe.camera.pedestal,
-    }
-
-
-def _warmer(session: Session) -> Choose:
-    """Chooses the dark for lights whose temperature none has."""
-    limits = session.tolerances
-    limits = replace(limits, ignore=(*limits.ignore, "temperature"))
-
-    def choose(match: Match) -> Group | None:
-        return choose_dark(match.light, session.groups, limits, bias=match.bias).group
-
-    return choose
 
 
 def _session(
@@ -335,7 +310,7 @@ class _Run:
         """Everything, as far as the recipe goes."""
         session, maker = self._session, self._maker
         self._make_masters()
-        options = _plan_options(session, self._recipe)
+        options = plan_options(session, self._recipe)
         plans = [plan_lights(match, maker.usable, **options) for match in session.matches]
         for spec in companions(session, maker.usable, options["pedestal"]):
             maker.get(spec)
@@ -347,7 +322,8 @@ class _Run:
         said += [(f"stack of {row.name}", text) for row in stacks for text in row.warnings]
         warnings = _merged([*self._said, *said])
         if not lights and not any(row.path for row in maker.rows):
-            msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(session.warnings)}"
+            why = [*session.warnings, *(row.error for row in maker.rows if row.error)]
+            msg = f"{session.folder}: nothing here can be made into a master or calibrated: {'; '.join(why)}"
             raise CalibkitError(msg)
         return RunResult(
             session, self._store.out, lights, maker.rows, [*session.warnings, *warnings], stacks=stacks
