@@ -139,6 +139,7 @@ class LightMaker:
             raise
         except CalibkitError as error:
             row.error, row.status = str(error), FAILED
+            row.path = ""  # what may lie there is of an earlier run
         return row
 
     def _make(self, frame: Frame, name: str, row: LightRow, *, needed: bool) -> None:

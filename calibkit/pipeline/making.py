@@ -159,7 +159,7 @@ class MasterMaker:
         except (Cancelled, OutputError):
             raise
         except CalibkitError as error:
-            row.error = str(error)
+            row.error, row.path = str(error), ""  # what may lie there is of an earlier run
             return None
         if row.status == MADE:  # now, when its warnings are known too
             row.seconds = time.monotonic() - start

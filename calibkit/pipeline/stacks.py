@@ -131,7 +131,9 @@ class StackMaker:
         except (Cancelled, OutputError):
             raise
         except CalibkitError as error:
-            row.error = str(error)
+            row.error, row.picture = str(error), ""  # what may lie there is of an earlier run
+            if row.status == FAILED:
+                row.path = ""
         return row
 
     def _stack(self, lights: LightSet, good: Sequence[int], row: StackRow) -> str:
@@ -145,8 +147,10 @@ class StackMaker:
         row.path = str(path.relative_to(self._store.out))
         done = self._store.finished(path, key)
         if done is not None:
-            for name in ("files", "left_out", "frames", "units", "noise", "line", "seconds"):
+            for name in ("files", "frames", "units", "noise", "line", "seconds"):
                 setattr(row, name, done[name])
+            looked_at = {lights.rows[number].file for number in good}
+            row.left_out |= {file: why for file, why in done["left_out"].items() if file in looked_at}
             row.warnings[:] = done["warnings"]
             row.status = REUSED
             return key

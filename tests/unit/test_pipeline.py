@@ -509,3 +509,42 @@ def test_names_of_results_are_short_and_never_alike(frames: Callable[[str], Any]
     ]
     odd = light_names([frames(name) for name in ("x.fit", "x.fits", "x.fit.fits")])
     assert len({name.casefold() for name in odd.values()}) == 3
+
+
+def test_the_frame_of_an_earlier_run_is_not_given_for_a_light_that_fails(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from calibkit.errors import FrameFileError
+    from calibkit.pipeline import lights
+
+    run(night, tmp_path / "out")
+    path = night / "light/light_1.fits"
+    with fits.open(path, mode="update") as file:
+        file[0].data[0, 0] += 1
+    save = lights.save
+
+    def failing(result: Any, target: Path, **options: Any) -> Path:
+        if target.name == path.name:
+            msg = f"{path}: damaged inside"
+            raise FrameFileError(msg)
+        return save(result, target, **options)
+
+    monkeypatch.setattr(lights, "save", failing)
+    done = run(night, tmp_path / "out")
+    assert [row.file for row in done.failed] == ["light/light_1.fits"]
+    assert (tmp_path / "out/lights/light_1.fits").exists()
+    assert done.files["light/light_1.fits"] == ""
+
+
+def test_a_step_of_a_session_does_what_the_recipe_says_of_the_camera(tmp_path: Path) -> None:
+    from calibkit.pipeline.material import Material
+    from calibkit.recipe import CameraSettings, Recipe
+
+    folder = write_night(tmp_path / "night", without=("bias", "dark", "flat", "flatdark"))
+    recipe = Recipe(until="lights", camera=CameraSettings(pedestal=300.0))
+    material = Material(calibkit.scan(folder), tmp_path / "out", recipe=recipe)
+    light = material.calibrated(0)
+    raw = fits.getdata(folder / "light/light_0.fits").astype(float)
+    good = light.flags.values == 0
+    np.testing.assert_allclose(light.signal.values[good], (raw - 300.0)[good], atol=1e-3)
+    assert calibkit.process(folder, recipe, tmp_path / "out", report=False).lights[0].status == "reused"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -476,3 +477,56 @@ def test_a_cluster_of_two_processes_gives_the_same_bytes(night: Path, tmp_path: 
     command = [sys.executable, str(script), str(night), str(tmp_path / "here"), str(tmp_path / "there")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.split() == ["same", "8"], done.stderr[-3000:]
+
+
+def test_a_recipe_that_leaves_every_light_out_makes_no_stack(
+    night: Path, undisturbed: RunResult, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed.out, tmp_path / "out", copy_function=shutil.copy2)
+    done = run(night, tmp_path / "out", Recipe(align=AlignSettings(leave_out=("*",))))
+    (row,) = done.stacks
+    assert not done.ok
+    assert "leaves out every light" in row.error
+    assert (row.path, row.picture) == ("", "")  # those of the earlier run lie there still
+
+
+def test_a_stack_that_is_taken_up_says_which_lights_fail_now(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "night"
+    shutil.copytree(night, folder)
+    recipe = Recipe(align=AlignSettings(leave_out=("light_3.fits",)))
+    run(folder, tmp_path / "out", recipe)
+    shutil.copy(folder / "light/light_0.fits", folder / "light/light_9.fits")
+    make = lights_of_runs.LightMaker._make
+
+    def failing(maker: Any, frame: Any, *args: Any, **options: Any) -> None:
+        if frame.path.name == "light_9.fits":
+            msg = "damaged inside"
+            raise FrameFileError(msg)
+        make(maker, frame, *args, **options)
+
+    monkeypatch.setattr(lights_of_runs.LightMaker, "_make", failing)
+    (row,) = run(folder, tmp_path / "out", recipe).stacks
+    assert row.status == "reused"
+    assert row.left_out == {
+        "light/light_9.fits": "damaged inside",
+        "light/light_3.fits": "the recipe leaves it out",
+    }
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat"])
+def test_a_master_that_fails_has_no_path(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    combined = MasterMaker._combined
+
+    def failing(maker: MasterMaker, spec: Any, *args: Any) -> Any:
+        if spec.kind == kind:
+            msg = "no"
+            raise SettingError(msg)
+        return combined(maker, spec, *args)
+
+    monkeypatch.setattr(MasterMaker, "_combined", failing)
+    done = run(night, tmp_path / "out", Recipe(until="lights"))
+    assert {row.path == "" for row in done.masters if row.kind == kind} == {True}
