@@ -130,6 +130,8 @@ def _show_flags(frame: xr.DataArray | xr.Dataset, terminal: Terminal) -> None:
 
 
 def _show_steps(frame: xr.DataArray | xr.Dataset, terminal: Terminal) -> None:
+    from calibkit.session.wording import plural
+
     steps = frame.attrs.get("provenance") or []
     if not steps:
         return
@@ -137,8 +139,7 @@ def _show_steps(frame: xr.DataArray | xr.Dataset, terminal: Terminal) -> None:
     rows = []
     for step in steps:
         count = len(step.get("inputs", []))
-        files = f"{count} file{'s' if count > 1 else ''}" if count else ""
-        rows.append((step.get("step", ""), _words(step), files))
+        rows.append((step.get("step", ""), _words(step), plural(count, "file") if count else ""))
     terminal.table(("step", "how", "from"), rows)
 
 
